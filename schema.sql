@@ -422,6 +422,30 @@ CREATE TABLE state_positions (
     requests     int NOT NULL DEFAULT 0      -- number of times that this was requested
 );
 
+-- The lifecycle of failure groups on the default branch.
+CREATE TABLE failure_group_states (
+    org_id          int NOT NULL REFERENCES organizations,
+    fingerprint     bigint NOT NULL,
+    project_id      text NOT NULL,
+    environments    text[] NOT NULL,         -- in which the group fails; an empty name: none. Without elements, it is resolved
+    opened_at       timestamptz NOT NULL,    -- completion of the first run that failed since the group was last resolved
+    opened_run_id   text NOT NULL,
+    last_run_id     text NOT NULL,           -- the newest run that failed
+    resolved_at     timestamptz,             -- null: open
+    resolved_run_id text,                    -- null: open, or resolved by the deletion of runs
+    PRIMARY KEY (org_id, fingerprint)
+);
+CREATE INDEX failure_group_states_by_project ON failure_group_states (org_id, project_id, resolved_at);
+
+-- The digests that were published.
+CREATE TABLE digests (
+    org_id     int NOT NULL REFERENCES organizations,
+    project_id text NOT NULL,
+    owner      text NOT NULL,                -- whose cases the digest contains; empty: all cases
+    week       date NOT NULL,                -- its Monday
+    PRIMARY KEY (org_id, project_id, owner, week)
+);
+
 -- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`. A transaction that
 -- stores runs locks their projects. Upkeep deletes a project in steps, during which no runs of the project are stored.
 CREATE TABLE projects (
@@ -435,6 +459,7 @@ CREATE TABLE projects (
     untrusted_uploads bool NOT NULL DEFAULT false, -- keys of the role public can upload runs that aren't trusted
     auto_quarantine jsonb,                   -- the policy {"max_share", "days", "release_after_runs"}; null: none
     auto_quarantine_status jsonb,            -- {"active", "limit", "waiting"} after the newest update of states
+    failure_groups_branch text,              -- the branch whose failure groups are recorded; null: none yet
     PRIMARY KEY (org_id, project_id)
 );
 CREATE INDEX projects_deleted ON projects (org_id, project_id) WHERE deletion_requested_at IS NOT NULL;
@@ -819,6 +844,7 @@ CREATE FUNCTION delivery_id(webhook_id text, event_id text) RETURNS text
     RETURN 'dlv_' || substr(event_id, 5, 12) || left(md5(webhook_id || event_id), 20);
 
 -- Whether a webhook is subscribed to an event with these properties.
+-- A digest without an owner is only for webhooks without an owner, and the digest of an owner only for those with this owner.
 CREATE FUNCTION is_subscribed(
     hook webhooks, event_type text, event_project text, event_branch text, event_owners text[], event_state text
 ) RETURNS bool
@@ -827,7 +853,8 @@ CREATE FUNCTION is_subscribed(
        AND (hook.project_id IS NULL OR hook.project_id = event_project)
        AND (hook.branch IS NULL OR hook.branch = event_branch)
        AND (hook.owner IS NULL OR hook.owner = ANY (event_owners))
-       AND (hook.state IS NULL OR hook.state = event_state);
+       AND (hook.state IS NULL OR hook.state = event_state)
+       AND (event_type <> 'project.digest' OR event_owners IS NULL OR hook.owner IS NOT NULL);
 
 -- For processes of earlier versions, which know neither formats nor filters.
 CREATE FUNCTION is_subscribed(hook webhooks, event_type text, event_project text) RETURNS bool
@@ -1052,6 +1079,8 @@ ALTER TABLE case_owners    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE case_states    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE case_histories ENABLE ROW LEVEL SECURITY;
 ALTER TABLE state_positions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE failure_group_states ENABLE ROW LEVEL SECURITY;
+ALTER TABLE digests        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE projects       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quarantines    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_tickets ENABLE ROW LEVEL SECURITY;
@@ -1092,6 +1121,8 @@ CREATE POLICY same_organization ON case_owners    TO results_api USING (org_id =
 CREATE POLICY same_organization ON case_states    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON case_histories TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON state_positions TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON failure_group_states TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON digests        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON quarantines    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON failure_tickets TO results_api USING (org_id = current_org());
@@ -1130,12 +1161,15 @@ GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
 GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at, untrusted_uploads, auto_quarantine)
     ON projects TO results_api;
-GRANT SELECT, INSERT, UPDATE (deletion_requested_at, auto_quarantine_status), DELETE ON projects TO results_worker;
+GRANT SELECT, INSERT, UPDATE (deletion_requested_at, auto_quarantine_status, failure_groups_branch), DELETE ON projects TO results_worker;
 GRANT SELECT ON case_owners TO results_api;
 GRANT SELECT, INSERT, DELETE ON case_owners TO results_worker;
 GRANT SELECT ON case_states, case_histories TO results_api;
 GRANT SELECT, INSERT, UPDATE ON state_positions TO results_api; -- a change of the default branch
 GRANT SELECT, INSERT, UPDATE, DELETE ON case_states, case_histories, state_positions TO results_worker;
+GRANT SELECT ON failure_group_states TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON failure_group_states TO results_worker;
+GRANT SELECT, INSERT, DELETE ON digests TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON quarantines TO results_worker; -- INSERT: automatic quarantine
 GRANT SELECT, INSERT, UPDATE, DELETE ON failure_tickets TO results_api;

@@ -117,7 +117,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
     retain = partial(apply_retention, context.pool, storage, database_url(settings), settings.retention_policy)
     delete_minutes = partial(cleanup.delete_expired_minutes, context.pool, settings.retention_policy.results)
     tasks = (
-        PeriodicTask("case_states", 1, StateUpdater(context.pool).update),
+        PeriodicTask("case_states", 1, StateUpdater(context.pool, settings.link_base).update),
         PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
         PeriodicTask("expired_exports", 60, exporter.expire_files),

@@ -27,6 +27,7 @@ from service.states.contract import StateObject, write_state
 from service.states.model import ShownState
 
 MAX_FAILING_CASES: Final = 20
+MAX_GROUP_CASES: Final = 20
 _MAX_TEXT: Final = 200  # characters of a name or a commit
 # The optional texts of a run that an event omits if it would be too large, in this order. The rest of the context is
 # first.
@@ -118,8 +119,9 @@ class CaseObject(CaseIdentity):
 
 
 class GroupCase(TypedDict):
-    """A case of a failure group. `case` links to the case. Long texts are truncated."""
+    """A case of a failure group. `id` and `case` link to its result and to the case. Long texts are truncated."""
 
+    id: str
     case: str
     suite: str
     name: str
@@ -128,12 +130,15 @@ class GroupCase(TypedDict):
 
 
 class GroupLinks(TypedDict):
-    """URLs of the failure group, its newest result, both of their pages in the console, and the CI job."""
+    """URLs of the failure group, its newest result, both of their pages in the console, and the CI job.
+
+    Those of a result that was deleted are null.
+    """
 
     failure_group: str
-    result: str
+    result: str | None
     console: str
-    console_result: str
+    console_result: str | None
     ci: str | None
 
 
@@ -142,6 +147,7 @@ class FailureGroupObject(TypedDict):
 
     `opened_run_id` is the first run that failed since the group was last resolved, `last_run_id` the newest run that
     failed, and `commit_sha` and `last_good_commit` are the commits of the first one and of the newest run before it.
+    The cases are those that failed in the newest run. `resolved_run_id` is null if the failures were deleted.
     """
 
     id: str
@@ -153,13 +159,14 @@ class FailureGroupObject(TypedDict):
     opened_at: datetime
     opened_run_id: str
     last_run_id: str
+    resolved_at: datetime | None
     resolved_run_id: str | None
     commit_sha: str | None
     last_good_commit: str | None
     repository_url: str | None
     case_count: int
-    cases: Annotated[list[GroupCase], Field(description="The first 20 cases")]
-    owners: list[str]
+    cases: Annotated[list[GroupCase], Field(description="The first cases, at most 20")]
+    owners: Annotated[list[str], Field(description="The owners with the most cases, at most 10")]
     ticket_url: str | None
     links: GroupLinks
 
@@ -296,6 +303,15 @@ def write_case_object(key: CaseKey, case: Case, state: ShownState, previous: Sta
     """Return the object of the events of a case."""
     identity = write_identity(key, case, orjson.loads(case.variant or "{}"))
     return {**identity, "state": write_state(state), "previous_state": previous}
+
+
+def group_json(group: FailureGroupObject) -> str:
+    """Return the failure group as JSON of at most `MAX_OBJECT_BYTES`: cases are removed from the end if it's larger."""
+    encoded = orjson.dumps(group)
+    while len(encoded) > MAX_OBJECT_BYTES and group["cases"]:
+        group = {**group, "cases": group["cases"][: len(group["cases"]) // 2]}
+        encoded = orjson.dumps(group)
+    return encoded.decode()
 
 
 def run_json(run: RunObject) -> str:

@@ -7,8 +7,8 @@ from typing_extensions import TypedDict
 
 from service.contracts.queries import DEFAULT_LIMIT, DIGITS, Query, ResultFilters, with_filters
 from service.contracts.responses import PagePosition, Time, closed
-from service.domain.timestamps import format_ms
-from service.failures.model import FailureGroupDetailRow, FailureGroupRow
+from service.domain.timestamps import format_known_ms, format_ms
+from service.failures.model import FailureGroupDetailRow, FailureGroupRow, GroupStateValue
 from service.quarantines.contract import TicketUrl
 
 
@@ -55,6 +55,11 @@ class FailureGroupDetail(FailureGroup):
         bool,
         Field(description="More than 5,000 results, or results in more than 1,000 minutes. Only the newest ones count"),
     ]
+    state: Annotated[GroupStateValue | None, Field(description="On the default branch. Null: it hasn't failed there")]
+    opened_at: Annotated[
+        Time | None, Field(description="Completion of the first run that failed since it was resolved")
+    ]
+    resolved_at: Annotated[Time | None, Field(description="Completion of the run that resolved it")]
 
 
 @closed
@@ -91,4 +96,10 @@ def write_failure_group(group: FailureGroupRow) -> FailureGroup:
 
 def write_failure_group_detail(detail: FailureGroupDetailRow) -> FailureGroupDetail:
     """Return the public object of one failure group."""
-    return {**write_failure_group(detail.group), "truncated": detail.truncated}
+    return {
+        **write_failure_group(detail.group),
+        "truncated": detail.truncated,
+        "state": detail.state,
+        "opened_at": format_known_ms(detail.opened_ms),
+        "resolved_at": format_known_ms(detail.resolved_ms),
+    }

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from service.domain.ids import CaseKey, Fingerprint, RunKey, fingerprint_id, result_id
 
@@ -267,6 +268,9 @@ def _is_relative(file: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and len(file) <= _MAX_PATH
 
 
+GroupStateValue = Literal["open", "resolved"]
+
+
 class FailureGroupRow(NamedTuple):
     """The failing results of a project with the same fingerprint. The example is the newest of them."""
 
@@ -296,10 +300,20 @@ class FailureGroupRow(NamedTuple):
 
 
 class FailureGroupDetailRow(NamedTuple):
-    """One failure group. `truncated` states that only its newest results count."""
+    """One failure group. `truncated` states that only its newest results count.
+
+    The times are those of its lifecycle on the default branch, and None if it isn't recorded.
+    """
 
     group: FailureGroupRow
     truncated: bool
+    opened_ms: int | None
+    resolved_ms: int | None
+
+    @property
+    def state(self) -> GroupStateValue | None:
+        """The state on the default branch. None: the group hasn't failed there since states are recorded."""
+        return "resolved" if self.resolved_ms else "open" if self.opened_ms else None
 
 
 class RankedGroups(NamedTuple):
@@ -307,3 +321,32 @@ class RankedGroups(NamedTuple):
 
     groups: Sequence[FailureGroupRow]
     truncated: bool
+
+
+class OpenGroup(NamedTuple):
+    """A failure group that fails in an environment: with cases that no later run of the environment passed.
+
+    Numbers of runs start with 1, the newest run. `opened_no` is the first run of an update that failed, or else the
+    first one of all. `is_new` states that no other run than those of the update failed.
+    """
+
+    fingerprint: Fingerprint
+    last_no: int
+    opened_no: int
+    is_new: bool
+
+
+class GroupState(NamedTuple):
+    """The lifecycle of a failure group on the default branch. It is open in these environments; "" is none.
+
+    The times are those of the completion of the runs. Without environments, the group is resolved. `resolved_run_id`
+    is also None if the failures were deleted with the newest run.
+    """
+
+    fingerprint: Fingerprint
+    environments: Sequence[str]
+    opened_at: datetime
+    opened_run_id: str
+    last_run_id: str
+    resolved_at: datetime | None = None
+    resolved_run_id: str | None = None

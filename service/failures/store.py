@@ -1,14 +1,23 @@
 """Failure groups: the ranked groups of runs or of a range, one group, and its ticket."""
 
+from collections.abc import Collection, Sequence
 from typing import Any, Final
+
+import orjson
 
 from service.database.database import Connection, Row
 from service.database.pages import filter_values
 from service.database.statements import MAX_READ_FAILURES, MAX_READ_ROWS, MAX_READ_RUNS, compose, statements
 from service.domain.errors import Unavailable
 from service.domain.filters import ResultFilter
-from service.domain.ids import Fingerprint, OrgId
-from service.failures.model import FailureGroupDetailRow, FailureGroupRow, RankedGroups
+from service.domain.ids import Fingerprint, OrgId, fingerprint_id
+from service.failures.model import (
+    FailureGroupDetailRow,
+    FailureGroupRow,
+    GroupState,
+    OpenGroup,
+    RankedGroups,
+)
 from service.results.queries import Budgets
 
 _SQL: Final = statements("failures")
@@ -16,6 +25,7 @@ _SQL: Final = statements("failures")
 _OF_PROJECT: Final = Budgets(MAX_READ_RUNS, MAX_READ_FAILURES)
 _OF_RUN: Final = Budgets(MAX_READ_RUNS, MAX_READ_ROWS)
 _ATTEMPTS: Final = 3
+_MAX_OWNERS: Final = 10  # of a group in an event
 _FIELDS: Final = len(FailureGroupRow._fields)
 
 
@@ -75,7 +85,9 @@ async def find_one(
         values = {"org_id": org_id, "fingerprint": fingerprint, **bounds}
         rows = await compose("one_failure_group").fetch_rows(connection, values)
         if rows:
-            return FailureGroupDetailRow(_group(rows[0]), rows[0]["truncated"])
+            return FailureGroupDetailRow(
+                _group(rows[0]), *(rows[0][name] for name in FailureGroupDetailRow._fields[1:])
+            )
     raise Unavailable("runs of the failure group are being deleted; try again later")
 
 
@@ -95,6 +107,62 @@ async def _find_range(
     values = filter_values(org_id, filter_, None)
     rows = await compose("failure_group_range").fetch_rows(connection, values | {"newest_from": values["first_key"]})
     return rows[0] if rows else None
+
+
+async def lock_project(connection: Connection, org_id: OrgId, project_id: str) -> tuple[str, bool] | None:
+    """Return the default branch of a project, and whether its failure groups aren't recorded yet.
+
+    Returns None if the project doesn't exist or is being deleted. Requires the role results_worker, like the following.
+    """
+    row = await connection.fetchrow(_SQL["lock_project"], org_id, project_id)
+    return (row["default_branch"], row["is_first"]) if row else None
+
+
+async def set_recorded(connection: Connection, org_id: OrgId, project_id: str, branch: str) -> None:
+    """State that the failure groups of this branch are recorded."""
+    await connection.execute(_SQL["set_recorded"], org_id, project_id, branch)
+
+
+async def find_open_groups(
+    connection: Connection, org_id: OrgId, run_keys: Sequence[str], changed: Collection[str]
+) -> list[OpenGroup]:
+    """Return the groups that fail in these runs of an environment, newest first. `changed` are those of an update."""
+    rows = await connection.fetch(_SQL["find_open_groups"], org_id, run_keys, list(changed))
+    return [OpenGroup(*row) for row in rows]
+
+
+async def find_states(
+    connection: Connection, org_id: OrgId, project_id: str, fingerprints: Collection[Fingerprint]
+) -> dict[Fingerprint, GroupState]:
+    """Return the states of the open groups of a project, and of these groups. The role results_api suffices."""
+    rows = await connection.fetch(_SQL["find_states"], org_id, project_id, list(fingerprints))
+    return {row["fingerprint"]: GroupState(*row) for row in rows}
+
+
+async def store_states(connection: Connection, org_id: OrgId, project_id: str, states: Sequence[GroupState]) -> None:
+    """Store the states of groups of a project."""
+    rows = [state._replace(environments=orjson.dumps(state.environments).decode()) for state in states]
+    await connection.execute(_SQL["store_states"], org_id, project_id, *map(list, zip(*rows, strict=True)))
+
+
+async def delete_states(connection: Connection, org_id: OrgId, project_id: str) -> None:
+    """Delete the states of the groups of a project."""
+    await connection.execute(_SQL["delete_states"], org_id, project_id)
+
+
+async def find_objects(
+    connection: Connection,
+    org_id: OrgId,
+    place: tuple[str, str],
+    fingerprints: Sequence[Fingerprint],
+    link_base: str,
+    max_cases: int,
+) -> dict[Fingerprint, tuple[list[str], dict[str, Any]]]:
+    """Return the owners and the objects of events of stored groups. `place` is a project with its default branch."""
+    ids = list(map(fingerprint_id, fingerprints))
+    arguments = (*place, fingerprints, ids, link_base, max_cases, _MAX_OWNERS)
+    rows = await connection.fetch(_SQL["group_objects"], org_id, *arguments)
+    return {row["fingerprint"]: (row["owners"], orjson.loads(row["object"])) for row in rows}
 
 
 def _group(row: Row) -> FailureGroupRow:

@@ -146,7 +146,7 @@ WITH example AS MATERIALIZED (
     ) d
     LIMIT {failure_budget} + 1
 )
-SELECT item.*, failures.truncated
+SELECT item.*, failures.truncated, lifecycle.*
 FROM example CROSS JOIN LATERAL (
     SELECT :fingerprint::bigint AS fingerprint, least(count(*), {failure_budget})::int AS results,
            count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs,
@@ -158,6 +158,11 @@ CROSS JOIN (SELECT :before_run::uuid AS run_key) last_failure
 CROSS JOIN LATERAL (
     {failure_group_fields}
 ) item
+LEFT JOIN LATERAL (
+    SELECT (extract(epoch FROM s.opened_at) * 1000)::bigint AS opened_ms,
+           (extract(epoch FROM s.resolved_at) * 1000)::bigint AS resolved_ms
+    FROM failure_group_states s WHERE s.org_id = :org_id AND s.fingerprint = :fingerprint LIMIT 1
+) lifecycle ON true
 
 -- name: newest_failure
 --     (of the group `failures` from :newest_from on; if its results in a minute were deleted, the next is read)
@@ -247,3 +252,128 @@ CROSS JOIN LATERAL (
     SELECT case_id, variant, suite, name, file FROM cases
     WHERE org_id = {requested_organization} AND case_key = failure.case_key LIMIT 1
 ) c
+
+-- name: lock_project(org_id, project_id)
+--     (unless it is being deleted, and whether its failure groups aren't recorded yet; the lock delays a deletion)
+SELECT default_branch, failure_groups_branch IS DISTINCT FROM default_branch AS is_first FROM projects
+WHERE org_id = :org_id AND project_id = :project_id AND deletion_requested_at IS NULL FOR NO KEY UPDATE
+
+-- name: set_recorded(org_id, project_id, branch)
+UPDATE projects SET failure_groups_branch = :branch WHERE org_id = :org_id AND project_id = :project_id
+
+-- name: failing_rows  (the failing results of the run `run`; OFFSET, so that its key is an index condition)
+SELECT d.case_key, d.fingerprint FROM unnest('{f,e}'::"char"[]) AS failing (status)
+JOIN result_details d ON d.status = failing.status
+WHERE d.org_id = :org_id AND d.run_key = run.run_key AND d.is_last_attempt AND d.status <> 'p' OFFSET 0
+
+-- name: find_open_groups(org_id, run_keys, changed)
+--     (with cases that no run passed or failed in another way since; the runs are those of an environment, newest first)
+-- `opened_no` is the oldest of the changed runs that failed, or else of all, and `is_new` states that no other run failed.
+SELECT fingerprint, min(no) FILTER (WHERE is_open) AS last_no, coalesce(max(no) FILTER (WHERE is_changed), max(no)) AS opened_no,
+       bool_and(is_changed) AS is_new
+FROM (
+    SELECT fingerprint, no, is_changed, CASE WHEN is_newest THEN (
+        SELECT true FROM unnest((:run_keys::uuid[])[1:(no - 1)]) AS newer (run_key) CROSS JOIN LATERAL (
+            SELECT FROM results r
+            WHERE r.org_id = :org_id AND r.run_key = newer.run_key AND r.case_key = failure.case_key AND r.status = 'p' LIMIT 1
+        ) passed
+        LIMIT 1
+    ) IS NULL END AS is_open
+    FROM (
+        SELECT failing.*, no::int, run.run_key = ANY (:changed::uuid[]) AS is_changed,
+               row_number() OVER (PARTITION BY case_key ORDER BY no) = 1 AS is_newest
+        FROM unnest(:run_keys::uuid[]) WITH ORDINALITY AS run (run_key, no) CROSS JOIN LATERAL (
+            {failing_rows}
+        ) failing
+    ) failure
+) failure
+WHERE fingerprint IS NOT NULL GROUP BY fingerprint HAVING bool_or(is_open)
+
+-- name: group_state_fields  (GroupState in service/failures/model.py)
+fingerprint, environments, opened_at, opened_run_id, last_run_id, resolved_at, resolved_run_id
+
+-- name: find_states(org_id, project_id, fingerprints)  (the open groups of a project, and these)
+SELECT {group_state_fields} FROM failure_group_states
+WHERE org_id = :org_id AND project_id = :project_id AND resolved_at IS NULL
+UNION
+SELECT {group_state_fields} FROM failure_group_states WHERE org_id = :org_id AND fingerprint = ANY (:fingerprints::bigint[])
+
+-- name: store_states(org_id, project_id, fingerprints, environments, opened_at, opened_run_ids, last_run_ids, resolved_at,
+--     resolved_run_ids)
+INSERT INTO failure_group_states (org_id, project_id, {group_state_fields})
+SELECT :org_id, :project_id, fingerprint, ARRAY (SELECT jsonb_array_elements_text(environments::jsonb)), opened_at, opened_run_id,
+       last_run_id, resolved_at, resolved_run_id
+FROM unnest(:fingerprints::bigint[], :environments::text[], :opened_at::timestamptz[], :opened_run_ids::text[],
+            :last_run_ids::text[], :resolved_at::timestamptz[], :resolved_run_ids::text[]) AS new ({group_state_fields})
+ON CONFLICT (org_id, fingerprint) DO UPDATE
+SET environments = excluded.environments, opened_at = excluded.opened_at, opened_run_id = excluded.opened_run_id,
+    last_run_id = excluded.last_run_id, resolved_at = excluded.resolved_at, resolved_run_id = excluded.resolved_run_id
+
+-- name: delete_states(org_id, project_id)
+DELETE FROM failure_group_states WHERE org_id = :org_id AND project_id = :project_id
+
+-- name: group_objects(org_id, project_id, branch, fingerprints, ids, link_base, max_cases, max_owners)
+--     (FailureGroupObject in service/events/contract.py, and the owners with most cases, of stored states)
+-- The cases are those that failed in the last run, by which the newest failure is the first one. It can be deleted.
+WITH wanted AS MATERIALIZED (
+    SELECT state.*, id, r.run_key, r.repository_url, r.ci_url, :link_base || '/v1/' AS api, :link_base || '/console/' AS console
+    FROM unnest(:fingerprints::bigint[], :ids::text[]) AS requested (fingerprint, id)
+    JOIN failure_group_states state ON state.org_id = :org_id AND state.fingerprint = requested.fingerprint
+    LEFT JOIN runs r ON r.org_id = :org_id AND r.run_id = state.last_run_id
+), failure AS MATERIALIZED (
+    SELECT failing.*, run.run_key, row_number() OVER (PARTITION BY failing.fingerprint ORDER BY failing.case_key) AS no
+    FROM (SELECT DISTINCT run_key FROM wanted) run CROSS JOIN LATERAL (
+        {failing_rows}
+    ) failing
+    JOIN wanted ON wanted.run_key = run.run_key AND wanted.fingerprint = failing.fingerprint
+    WHERE failing.fingerprint = ANY (:fingerprints::bigint[])  -- before the join, which can be a nested loop
+), listed AS (
+    SELECT fingerprint, json_agg(json_build_object(
+               'id', result_id(run_key, c.case_key), 'case', case_public_id(c.case_key), 'suite', left(c.suite, 200),
+               'name', left(c.name, 200), 'file', left(c.file, 200), 'owners', c.owners
+           ) ORDER BY no) AS cases
+    FROM failure JOIN cases c ON c.org_id = :org_id AND c.case_key = failure.case_key
+    WHERE no <= :max_cases GROUP BY fingerprint
+), owned AS (
+    SELECT fingerprint, array_agg(owner ORDER BY cases DESC, owner) AS names FROM (
+        SELECT fingerprint, owner, count(*) AS cases
+        FROM failure JOIN case_owners o ON o.org_id = :org_id AND o.case_key = failure.case_key GROUP BY fingerprint, owner
+    ) owned
+    GROUP BY fingerprint
+), counted AS (
+    SELECT fingerprint, count(*) AS cases FROM failure GROUP BY fingerprint
+), opening AS (
+    SELECT run_id, opened.commit_sha, (
+        SELECT commit_sha FROM (
+            SELECT r.commit_sha, r.environment FROM runs r
+            WHERE r.org_id = :org_id AND r.project_id = :project_id AND r.branch = :branch AND r.run_key < opened.run_key
+              AND {is_trusted} AND {is_candidate}
+            ORDER BY r.run_key DESC LIMIT 100
+        ) earlier
+        WHERE environment IS NOT DISTINCT FROM opened.environment LIMIT 1
+    ) AS last_good_commit
+    FROM runs opened WHERE org_id = :org_id AND run_id IN (SELECT opened_run_id FROM wanted)
+)
+SELECT wanted.fingerprint, coalesce(owned.names[1:(:max_owners::int)], '{}') AS owners, json_build_object(
+    'id', id, 'project_id', project_id, 'state', CASE WHEN resolved_at IS NULL THEN 'open' ELSE 'resolved' END,
+    'type', left(detail.type, 200), 'message', detail.summary, 'branch', :branch::text, 'opened_at', rfc3339(opened_at),
+    'opened_run_id', opened_run_id, 'last_run_id', last_run_id, 'resolved_at', rfc3339(resolved_at),
+    'resolved_run_id', resolved_run_id, 'commit_sha', opening.commit_sha, 'last_good_commit', opening.last_good_commit,
+    'repository_url', repository_url, 'case_count', coalesce(counted.cases, 0), 'cases', coalesce(listed.cases, '[]'),
+    'owners', coalesce(owned.names[1:(:max_owners::int)], '{}'), 'ticket_url', ticket.ticket_url, 'links', json_build_object(
+        'failure_group', api || 'failures/' || id, 'result', api || 'results/' || result_id(first.run_key, first.case_key),
+        'console', console || 'failures/' || id, 'console_result',
+        console || 'results/' || result_id(first.run_key, first.case_key), 'ci', ci_url
+    )
+)::text AS object
+FROM wanted
+LEFT JOIN failure first ON first.fingerprint = wanted.fingerprint AND first.no = 1
+LEFT JOIN LATERAL (
+    SELECT d.type, d.summary FROM result_details d
+    WHERE d.org_id = :org_id AND d.run_key = first.run_key AND d.case_key = first.case_key AND d.is_last_attempt LIMIT 1
+) detail ON true
+LEFT JOIN listed ON listed.fingerprint = wanted.fingerprint
+LEFT JOIN owned ON owned.fingerprint = wanted.fingerprint
+LEFT JOIN counted ON counted.fingerprint = wanted.fingerprint
+LEFT JOIN opening ON opening.run_id = opened_run_id
+LEFT JOIN failure_tickets ticket ON ticket.org_id = :org_id AND ticket.fingerprint = wanted.fingerprint

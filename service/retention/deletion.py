@@ -13,6 +13,7 @@ from service.domain.errors import Conflict, NotFound
 from service.domain.ids import OrgId, new_id
 from service.events import store as events_store
 from service.events.model import DELETED, InternalEvent
+from service.failures import store as failures_store
 from service.identity.publishers import store as publishers_store
 from service.log import log
 from service.organizations import store as organizations_store
@@ -106,6 +107,7 @@ async def _delete_project_step(pool: Pool, ref: ProjectRef) -> bool:
             deleted = await store.delete_project(connection, ref)
             if deleted:
                 await states_store.delete_of_project(connection, *ref)
+                await failures_store.delete_states(connection, *ref)
                 await publishers_store.delete_of_project(connection, *ref)
     if deleted:
         log.info("project_deleted", org_id=org_id, project_id=project_id)

@@ -87,10 +87,13 @@ async def find_runs(connection: Connection, org_id: OrgId, run_ids: Collection[s
     ]
 
 
-async def find_window(connection: Connection, org_id: OrgId, place: HistoryPlace, branch: str) -> list[HistoryRun]:
-    """Return the newest runs from which states follow, newest first."""
+async def find_window(
+    connection: Connection, org_id: OrgId, place: HistoryPlace, branch: str, limit: int | None = None
+) -> list[HistoryRun]:
+    """Return the newest runs from which states follow, newest first: at most `limit`, or all of the window."""
     values = {"org_id": org_id, **place._asdict(), "branch": branch}
-    return list(map(_history_run, await window_statement(place.environment).fetch_rows(connection, values)))
+    statement = window_statement(place.environment, limit or MAX_RUNS)
+    return list(map(_history_run, await statement.fetch_rows(connection, values)))
 
 
 async def find_places(connection: Connection, org_id: OrgId) -> list[HistoryPlace]:
@@ -231,10 +234,10 @@ async def delete_of_project(connection: Connection, org_id: OrgId, project_id: s
     await connection.execute(_SQL["delete_of_project"], org_id, project_id)
 
 
-def window_statement(environment: str) -> Statement:
+def window_statement(environment: str, limit: int = MAX_RUNS) -> Statement:
     """Return the statement for the window of an environment, which is empty for runs without one."""
     condition = "in_environment" if environment else "without_environment"
-    return compose("window_of_histories", environment=condition, window_runs=MAX_RUNS)
+    return compose("window_of_histories", environment=condition, window_runs=limit)
 
 
 def _history_run(row: Row) -> HistoryRun:

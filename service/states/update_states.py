@@ -20,6 +20,7 @@ from service.events import store as events_store
 from service.events.contract import write_case_object
 from service.events.model import EventType, NewEvent
 from service.evidence.model import KnownScores
+from service.failures.update_groups import update_groups
 from service.quarantines.apply_policy import apply_policy
 from service.retention.organization_store import prevent_deletion
 from service.states import store
@@ -50,10 +51,14 @@ _EVENT_TYPES: Final[Mapping[StateValue, EventType]] = {
 
 
 class StateUpdater:
-    """Updates the states of all organizations. Create one per process, because it keeps scores of older results."""
+    """Updates the states and failure groups of all organizations.
 
-    def __init__(self, pool: Pool) -> None:
+    Create one per process, because it keeps scores of older results. Links in events start with `link_base`.
+    """
+
+    def __init__(self, pool: Pool, link_base: str = "") -> None:
         self._pool = pool
+        self._link_base = link_base
         self._known = KnownScores(_CACHE_BYTES)
 
     async def update(self) -> None:
@@ -105,6 +110,12 @@ class StateUpdater:
                     return False
                 await self._update_place(connection, org_id, place, None)
                 await apply_policy(connection, org_id, place.project_id)
+        for project_id, environments in _group_places(places).items():
+            async with self._pool.acquire() as connection, notifying_transaction(connection):
+                await prevent_deletion(connection, [org_id])
+                if not await store.try_lock(connection, org_id):
+                    return False
+                await update_groups(connection, org_id, project_id, environments, None, self._link_base)
         async with self._pool.acquire() as connection:
             await store.set_position(connection, org_id, position._replace(event_number=last))
         return True
@@ -121,8 +132,10 @@ class StateUpdater:
         compared = await store.find_places_of(connection, org_id, deleted) if deleted else set[HistoryPlace]()
         for place in sorted(places | compared):
             await self._update_place(connection, org_id, place, None if place in compared else changed)
-        for project_id in sorted({place.project_id for place in places | compared}):
+        changed_keys = [each.run.run_key for each in changed]
+        for project_id, environments in _group_places(sorted(places | compared)).items():
             await apply_policy(connection, org_id, project_id)
+            await update_groups(connection, org_id, project_id, environments, changed_keys, self._link_base)
 
     async def _update_place(
         self, connection: Connection, org_id: OrgId, place: HistoryPlace, changed: Sequence[ChangedRun] | None
@@ -260,6 +273,14 @@ class HistoryUpdate:
 def _select(window: Sequence[HistoryRun]) -> Sequence[HistoryRun]:
     """Return the runs of the window of states."""
     return window[: count_runs([run.run_key for run in window])]
+
+
+def _group_places(places: Sequence[HistoryPlace]) -> Mapping[str, Sequence[str]]:
+    """Return the environments of each project."""
+    grouped: dict[str, list[str]] = {}
+    for place in places:
+        grouped.setdefault(place.project_id, []).append(place.environment)
+    return grouped
 
 
 def _divide(runs: Sequence[HistoryRun], count: int) -> Iterator[Sequence[HistoryRun]]:

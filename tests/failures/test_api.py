@@ -153,6 +153,9 @@ async def test_one_group_covers_all_stored_results(api: Api) -> None:
         "truncated": False,
         "message": found["message"],
         "example_result_id": found["example_result_id"],
+        "state": None,
+        "opened_at": None,
+        "resolved_at": None,
     }
     response = await api.send("GET", f"/v1/failures/{listed['id']}")
     unchanged = await api.send("GET", f"/v1/failures/{listed['id']}", If_None_Match=response.headers["ETag"])

@@ -7,6 +7,7 @@ import pytest
 
 from service.failures import pages as failures_pages
 from service.failures.pages import count_days
+from tests.case_states import update_states
 from tests.console.browsers import Browser, token_of
 from tests.console.sections import main_text, section
 from tests.run_events import result
@@ -46,6 +47,17 @@ async def test_page_shows_one_entry_per_case_with_its_number_of_results(signed_i
     assert "works" not in text
     assert f'href="/console/results/{group["example_result_id"]}"' in page
     assert f"First seen {group['first_seen'][:10]}" in section(page, "group")
+
+
+async def test_page_shows_the_state_on_the_default_branch(signed_in: Browser) -> None:
+    group = await group_of(signed_in, branch="main")
+    await update_states(signed_in.api.store.pool)
+    text = section(await signed_in.open(path_of(group)), "group")
+    assert f"State on the default branch Open Opened {group['first_seen'][:10]}" in text
+    assert "Resolved" not in text
+    await store(signed_in, [0.01], [result(name) for name in ("pays", "adds", "works")], prefix="fixed", branch="main")
+    await update_states(signed_in.api.store.pool)
+    assert "State on the default branch Resolved Opened" in section(await signed_in.open(path_of(group)), "group")
 
 
 async def test_newest_failure_is_shown_with_its_stack(signed_in: Browser) -> None:

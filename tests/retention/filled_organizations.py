@@ -41,6 +41,9 @@ INSERT INTO case_states (org_id, case_key, project_id, environment, state) VALUE
 INSERT INTO case_histories (org_id, project_id, environment, branch, newest_run, run_keys, document)
     SELECT org_id, 'shop', '', 'main', run_key, ARRAY[run_key], '' FROM runs WHERE org_id = $1 LIMIT 1;
 INSERT INTO state_positions (org_id, event_number) VALUES ($1, 1);
+INSERT INTO failure_group_states (org_id, fingerprint, project_id, environments, opened_at, opened_run_id, last_run_id)
+    VALUES ($1, 7, 'shop', '{""}', now(), 'run_1', 'run_1');
+INSERT INTO digests (org_id, project_id, owner, week) VALUES ($1, 'shop', '', '2026-11-23');
 INSERT INTO gates (org_id, name, policy) VALUES ($1, 'release', '{}');
 INSERT INTO failure_tickets (org_id, fingerprint, ticket_url) VALUES ($1, 7, 'https://t/7');
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,
