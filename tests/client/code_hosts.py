@@ -29,7 +29,7 @@ class CodeHostServer:
     many requests to create a comment must arrive before any of them is processed, and with `reads`, that many jobs must
     have read the comments before any of them writes for the first time. With `deletes_first`, another job deletes each
     comment just before the request to delete it. Other jobs, which have read the comments earlier, replace the text of
-    an updated comment by each of `overwrites`.
+    an updated comment by each of `overwrites`. `update_delays_s` are the durations of the next updates.
     """
 
     comments: list[dict[str, Any]] = field(default_factory=list)
@@ -38,6 +38,7 @@ class CodeHostServer:
     creations: asyncio.Barrier | None = None
     reads: asyncio.Barrier | None = None
     overwrites: list[str] = field(default_factory=list)
+    update_delays_s: list[float] = field(default_factory=list)
     updates: int = 0
     deletes_first: bool = False
     url: str = ""
@@ -88,6 +89,7 @@ class CodeHostServer:
     async def update(self, request: web.Request) -> web.Response:
         """Replace the text of a comment."""
         text = (await request.json())["body"]
+        await asyncio.sleep(self.update_delays_s.pop(0) if self.update_delays_s else 0)
         comment = self._find(request)
         if comment is None:
             return web.json_response({"message": "Not Found"}, status=404)

@@ -68,12 +68,12 @@ def shown(host: CodeHostServer) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
 async def test_projects_share_one_comment_whose_first_line_states_the_result(host: CodeHostServer, name: str) -> None:
-    await write(section("web", new=0), section("shop", new=2), section("api", new=0, lacking=True), name=name)
+    await write(section("api", new=0), section("shop", new=2), section("web", new=0, lacking=True), name=name)
     assert host.bodies == [
         f"{SHARED_MARKER}\n**2 new failures in 1 of 3 projects; 1 of 3 projects without complete results**\n\n"
-        "### `shop`: 2\n\n### `api`: 0\n\n### `web`: 0\n"
+        "### `shop`: 2\n\n### `web`: 0\n\n### `api`: 0\n"
     ]
-    await write(section("shop", new=0), section("api", new=0), name=name)
+    await write(section("shop", new=0), section("web", new=0), name=name)
     assert host.bodies == [
         f"{SHARED_MARKER}\n**No new failures in 3 projects**\n\n### `api`: 0\n\n### `shop`: 0\n\n### `web`: 0\n"
     ]
@@ -158,6 +158,14 @@ async def test_lost_update_is_repeated_with_all_sections_that_were_written(host:
     assert shown(host) == {"api": "1", "shop": "1", "web": "1"}
 
 
+async def test_job_of_a_slow_code_host_waits_for_the_slow_writes_of_others(host: CodeHostServer) -> None:
+    await write(section("web"))
+    host.reads = asyncio.Barrier(2)
+    host.update_delays_s = [0.3, 0.6]
+    await asyncio.gather(write(section("shop")), write(section("api")))
+    assert shown(host) == {"api": "1", "shop": "1", "web": "1"}
+
+
 async def test_job_whose_sections_are_always_replaced_reports_that_at_the_end_of_the_wait(
     host: CodeHostServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,9 +184,32 @@ async def test_job_whose_sections_are_always_replaced_reports_that_at_the_end_of
 async def test_duplicate_of_a_crashed_job_is_merged_before_it_is_deleted(host: CodeHostServer) -> None:
     host.add(join_sections([section("shop", "old", revision=1), section("api")], SHARED_MARKER, 65_536))
     host.add(join_sections([section("shop", "new", revision=2)], SHARED_MARKER, 65_536))
+    host.denied = 403
+    await write(section("web"))
+    assert len(host.texts) == 2
+    host.denied = None
     host.overwrites = [host.texts[0]]  # a job that has read only the first comment
     await write(section("web"))
     assert shown(host) == {"shop": "new", "api": "1", "web": "1"}
+
+
+async def test_shortened_sections_are_confirmed(host: CodeHostServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comments, "_MIN_CONFIRMATION_S", 2)
+    long = {project: section(project, "1\n" + "- `x`\n" * 10_000) for project in ("api", "shop")}
+    for each in long.values():
+        assert await write(each, timeout_s=0) == ""
+    host.add(join_sections([long["shop"]], SHARED_MARKER, 65_536))  # of a job that was aborted
+    assert await write(section("web"), timeout_s=0) == ""
+    assert shown(host) == {"api": "1", "shop": "1", "web": "1"}
+    assert host.texts[0].count("This section is shortened") == 2
+
+
+async def test_comment_that_mentions_the_marker_stays(host: CodeHostServer) -> None:
+    text = f"The comment starts with {SHARED_MARKER}"
+    host.add(text)
+    await write(section("web"))
+    assert host.texts[0] == text
+    assert len(host.texts) == 2
 
 
 async def test_comment_that_cannot_be_updated_is_a_problem(host: CodeHostServer) -> None:
