@@ -13,6 +13,7 @@ from service.mcp.tools import TOOLS
 from tests.case_states import insert_states
 from tests.mcp.calls import all_rows, call
 from tests.mcp.runs import COMMIT, at, failing, ingest_change
+from tests.owners import set_owners
 from tests.run_events import result, run_event
 from tests.served import Api
 
@@ -245,6 +246,20 @@ async def test_cases_have_states_that_filter_a_ranking(api: Api) -> None:
     assert shown["state"] == broken["state"]
     [healthy] = (await call(api, "rank_cases", project_id="shop", sort="failures", state=["healthy"]))["cases"]
     assert (healthy["untrusted"]["name"], healthy["state"]) == ("pays", {"value": "healthy", "untrusted": {}})
+
+
+async def test_cases_and_failure_groups_have_owners_that_filter_them(api: Api) -> None:
+    await ingest_change(api)
+    await set_owners(api.store.pool, {"c.name = 'refunds'": ["@acme/web", "core"]})
+    [owned] = (await call(api, "rank_cases", project_id="shop", sort="failures", owner="core"))["cases"]
+    assert (owned["untrusted"]["name"], owned["untrusted"]["owners"]) == ("refunds", "@acme/web, core")
+    shown = (await call(api, "get_case_history", case=owned["case"]))["case"]
+    assert shown["untrusted"]["owners"] == "@acme/web, core"
+    groups = (await call(api, "list_failure_groups", project_id="shop"))["failure_groups"]
+    of_owner = (await call(api, "list_failure_groups", project_id="shop", owner="core"))["failure_groups"]
+    assert [group["untrusted"]["owners"] for group in of_owner] == ["@acme/web, core"]
+    assert of_owner == groups
+    assert (await call(api, "list_failure_groups", project_id="shop", owner="acme"))["failure_groups"] == []
 
 
 INVALID_CALLS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
