@@ -70,6 +70,12 @@ async def test_expected_rows_are_the_results_of_the_list(filled: Store, api_pool
             assert plan.expected_rows == sum(row.matches(spec.filter) for row in rows), (statuses, flaky)
 
 
+async def test_expected_rows_of_an_owner_are_unknown(filled: Store, api_pool: asyncpg.Pool) -> None:
+    spec = export_spec({"format": "csv", "filter": {"project_id": "shop", "owner": "web"}})
+    async with database.as_organization(api_pool, ORG) as connection:
+        assert (await readers.plan_export(connection, ORG, spec, 7)).expected_rows is None
+
+
 async def test_ranges_of_changed_runs_read_no_events(filled: Store, api_pool: asyncpg.Pool) -> None:
     spec = export_spec({"format": "csv"}, 0)
     async with database.as_organization(api_pool, ORG) as connection:

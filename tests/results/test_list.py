@@ -155,8 +155,9 @@ async def test_pages_contain_every_row_once_with_any_limit_and_budget(
 async def test_pages_of_a_sorted_run_contain_every_row_once(filled: Store, api_pool: asyncpg.Pool, sort: str) -> None:
     rows = await read_rows(filled.pool)
     largest, _ = Counter(row.run_id for row in rows if row.trusted).most_common(1)[0]
-    filter_ = ResultFilter(run_id=largest, sort=sort)
-    assert await list_all_ids(api_pool, filter_, 2, BUDGETS) == matching_ids(rows, filter_)
+    for owner in (None, "core"):
+        filter_ = ResultFilter(run_id=largest, sort=sort, owner=owner)
+        assert await list_all_ids(api_pool, filter_, 2, BUDGETS) == matching_ids(rows, filter_), owner
 
 
 async def test_page_continues_after_the_first_runs(
