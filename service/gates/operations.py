@@ -278,7 +278,7 @@ async def _insert_events(connection: Connection, ref: DecisionRef, decision: Dec
     await events_store.insert(
         connection,
         [
-            NewEvent(ref.org_id, new_id("evt"), type_, ref.project_id, decision["run_id"], data, branch=branch)
-            for type_ in types
+            NewEvent(ref.org_id, new_id("evt"), one, ref.project_id, decision["run_id"], data, None, branch)
+            for one in types
         ],
     )

@@ -1,5 +1,6 @@
 """Messages about events: a title, facts, lines, and links. message_formats.py writes them for a receiver."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
@@ -19,9 +20,9 @@ _TITLES: Final[Mapping[str, str]] = {
     "quarantine.created": "Quarantine created: {project}", "quarantine.expired": "Quarantine expired: {project}",
     "gate.decided": "Gate {gate}: {decision}", "release.gate_blocked": "Gate {gate} blocked the run {run_id}",
     "case.flaky": "Test is flaky: {name}", "case.broken": "Test is broken: {name}",
-    "case.recovered": "Test recovered: {name}", "failure_group.opened": "New failure: {message}",
-    "failure_group.recurred": "Failure occurred again: {message}",
-    "failure_group.resolved": "Failure resolved: {message}", "project.digest": "Week {week}: {project}",
+    "case.recovered": "Test recovered: {name}", "failure_group.opened": "New failure: {project}",
+    "failure_group.recurred": "Failure occurred again: {project}",
+    "failure_group.resolved": "Failure resolved: {project}", "project.digest": "Week {week}: {project}",
     SUMMARY: "{total} more notices",
 }  # fmt: skip
 # The paths of the members that are facts, by subject. `_label` derives the label from the path.
@@ -34,13 +35,12 @@ _FACTS: Final[Mapping[str, str]] = {
     "decision": "run_id baseline_run_id failures.new failures.known failures.flaky missing_cases waiver.reason",
     "case": "suite file owners previous_state state.since_run_id state.first_commit state.last_good_commit state.runs"
     " state.failed state.flaky",
-    "failure_group": "branch owners opened_at opened_run_id commit_sha last_good_commit last_run_id resolved_run_id"
-    " type",
+    "failure_group": "branch owners opened_at opened_run_id commit_sha last_good_commit last_run_id resolved_run_id",
     "digest": "owner current.runs current.failed_runs previous.runs previous.failed_runs current.opened"
     " current.resolved broken flaky quarantined",
     SUMMARY: "since until other_count",
 }
-_UNNAMED: Final = frozenset({"counts", "current", "named", "state", "sha", "id", "at"})  # words that no label contains
+_UNNAMED: Final = re.compile(r"^(counts|current|named_case|state)\.|_(name|sha|id|at|count)$")  # no part of a label
 # The links of each subject: paths of members with a URL, or templates for a path of the console.
 _LINKS: Final[Mapping[str, Mapping[str, str]]] = {
     "run": {"Run": "links.console", "CI job": "links.ci"},
@@ -83,7 +83,10 @@ def write_message(event_type: str, subject: Mapping[str, Any], project_id: str |
     kind = definition.subject if definition else event_type
     shown = defaultdict(str, {name: _text(value) for name, value in subject.items()}, project=project_id or "")
     quoted = defaultdict(str, {name: quote(str(value), safe="") for name, value in subject.items()})
-    facts = [("Project", project_id), *((_label(path), _find(subject, path)) for path in _FACTS.get(kind, "").split())]
+    facts = [
+        ("Project", project_id),
+        *((_label(path), _shorten(path, _find(subject, path))) for path in _FACTS.get(kind, "").split()),
+    ]
     if kind == SUMMARY:
         facts += [
             (row["type"], f"{row['count']} in {row['project_id'] or 'all projects'}") for row in subject["counts"]
@@ -113,7 +116,7 @@ def _lines(kind: str, subject: Mapping[str, Any], link_base: str) -> tuple[list[
             return failing, subject["counts"]["failed"] + subject["counts"]["error"]
         case "failure_group":
             failing = [_line(_name(case), case["file"], cases + case["case"]) for case in subject["cases"]]
-            return [_line(subject["message"]), *failing], 1 + subject["case_count"]
+            return [_line(subject["message"], subject["type"]), *failing], 1 + subject["case_count"]
         case "digest":
             groups = [
                 _line(one["message"], f"{one['case_count']} tests", one["console"]) for one in subject["open_groups"]
@@ -142,14 +145,20 @@ def _name(case: Mapping[str, Any]) -> str:
 
 
 def _label(path: str) -> str:
-    words = path.replace(".", " ").replace("_", " ").split()
-    return " ".join(word for word in words if word not in _UNNAMED).capitalize()
+    return _UNNAMED.sub("", path).replace(".", " ").replace("_", " ").capitalize()
 
 
 def _find(subject: Any, path: str) -> Any:
     for name in path.split("."):
         subject = subject.get(name) if isinstance(subject, Mapping) else None
     return subject
+
+
+def _shorten(path: str, value: Any) -> Any:
+    """Return a commit as 12 digits, and a time in minutes."""
+    if isinstance(value, str) and path.endswith(("_sha", "_commit")):
+        return value[:12]
+    return f"{value[:10]} {value[11:16]} UTC" if value and path.endswith(("_at", "since", "until")) else value
 
 
 def _text(value: object) -> str:

@@ -308,7 +308,7 @@ async def has_any(connection: Connection, endpoint: Endpoint) -> bool:
 
 
 async def lock_planned(connection: Connection, now: datetime | None) -> Endpoint | None:
-    """Lock the enabled webhook with the notice that is due first at this time, or now, until the transaction ends."""
+    """Lock one enabled webhook with notices that are due at this time, or now, until the transaction ends."""
     row = await connection.fetchrow(_SQL["lock_planned"], now)
     return (OrgId(row["org_id"]), row["webhook_id"]) if row else None
 

@@ -314,25 +314,25 @@ WITH sent AS (
     SELECT subject, decided_at >= date_trunc('hour', :now::timestamptz, 'UTC') AS is_of_hour FROM notices
     WHERE org_id = :org_id AND webhook_id = :webhook_id AND message_id = event_id AND decided_at >= date_trunc('day', :now, 'UTC')
 ), waiting AS (
-    SELECT event_id, row_number() OVER (PARTITION BY coalesce(subject, event_id) ORDER BY event_id) > 1
-                     OR EXISTS (SELECT FROM sent WHERE sent.subject = oldest.subject) AS is_repeated
+    SELECT event_id, (row_number() OVER (PARTITION BY coalesce(subject, event_id) ORDER BY event_id) > 1
+                      OR subject IN (SELECT subject FROM sent WHERE subject IS NOT NULL)) IS TRUE AS is_repeated
     FROM (
         SELECT event_id, subject FROM notices
         WHERE org_id = :org_id AND webhook_id = :webhook_id AND due_at <= :now AND decided_at IS NULL
         ORDER BY event_id LIMIT {webhooks.NOTICE_STEP}
     ) oldest
-), decided AS (
-    SELECT event_id, is_repeated, NOT is_repeated AND row_number() OVER (PARTITION BY is_repeated ORDER BY event_id)
-                                  <= {webhooks.MAX_MESSAGES} - (SELECT count(*) FROM sent WHERE is_of_hour) AS is_message
-    FROM waiting
-), planned AS (
+), message AS (
+    SELECT event_id FROM waiting WHERE NOT is_repeated
+    ORDER BY event_id LIMIT greatest(0, {webhooks.MAX_MESSAGES} - (SELECT count(*) FROM sent WHERE is_of_hour))
+), planned AS ( -- without joins, which are slow before the next ANALYZE
     UPDATE notices
-    SET decided_at = :now, message_id = CASE WHEN is_message THEN notices.event_id END,
-        due_at = CASE WHEN is_repeated THEN date_trunc('day', :now, 'UTC') + interval '24 hours'
-                      WHEN NOT is_message THEN date_trunc('hour', :now, 'UTC') + interval '1 hour' END
-    FROM decided
-    WHERE notices.org_id = :org_id AND notices.webhook_id = :webhook_id AND notices.event_id = decided.event_id
-    RETURNING notices.event_id, message_id
+    SET decided_at = :now, message_id = CASE WHEN event_id IN (SELECT event_id FROM message) THEN event_id END,
+        due_at = CASE WHEN event_id IN (SELECT event_id FROM message) THEN NULL
+                      WHEN event_id IN (SELECT event_id FROM waiting WHERE is_repeated)
+                      THEN date_trunc('day', :now, 'UTC') + interval '24 hours'
+                      ELSE date_trunc('hour', :now, 'UTC') + interval '1 hour' END
+    WHERE org_id = :org_id AND webhook_id = :webhook_id AND event_id = ANY (ARRAY (SELECT event_id FROM waiting))
+    RETURNING event_id, message_id
 )
 INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
 SELECT :org_id, :webhook_id, delivery_id(:webhook_id, event_id), event_id FROM planned WHERE message_id IS NOT NULL
@@ -364,7 +364,8 @@ SELECT type, project_id, data FROM events WHERE org_id = :org_id AND event_id = 
 w.webhook_id AS id, w.url, w.description, w.events,
 ARRAY (SELECT type FROM unnest(w.events) type WHERE type <> ALL (:sent_types::text[])) AS never_sent,
 w.project_id, w.format,
-json_build_object('project_id', w.project_id, 'branch', w.branch, 'owner', w.owner, 'state', w.state) AS filters, w.enabled, w.disabled_reason, w.failures,
+json_build_object('project_id', w.project_id, 'branch', w.branch, 'owner', w.owner, 'state', w.state) AS filters,
+w.enabled, w.disabled_reason, w.failures,
 rfc3339(w.failing_since) AS failing_since, rfc3339(w.paused_until) AS paused_until,
 rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
 rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at

@@ -212,7 +212,7 @@ async def test_crash_of_a_plan_neither_repeats_nor_drops_a_notice(
         raise ConnectionError("the process was killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(planner.store, step, crash)
+        patched.setattr(webhooks_store, step, crash)
         with pytest.raises(ConnectionError):
             await planner.plan_notices(store.pool, LINK_BASE, None if step == "read_clock" else MIDNIGHT)
     assert await notices(store) == before
