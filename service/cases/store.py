@@ -21,6 +21,7 @@ from service.database.errors import RowDeleted
 from service.database.pages import RowPage, cut_page, fetch_requested, filter_values
 from service.database.statements import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, statements
 from service.database.transactions import limit_lock_wait, lock_wait
+from service.domain.codeowners import MAX_OWNERS_OF_ORGANIZATION
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId
 from service.domain.statuses import STATE_VALUES
@@ -105,18 +106,48 @@ async def find_stored(connection: Connection, refs: Iterable[CaseKeyRef]) -> dic
     }
 
 
-async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
-    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key.
+async def insert_unseen(
+    connection: Connection, unseen: Mapping[CaseKeyRef, Case], excess: set[tuple[OrgId, str]]
+) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases that aren't stored yet, change those with new texts or owners, and return the stored cases.
 
-    A hidden case becomes trusted, with the texts of the trusted run.
+    A hidden case becomes trusted, with the texts of the trusted run. Owners that exceed the limit of their organization
+    are added to `excess` instead.
     """
     columns = _columns(unseen)
     async with connection.transaction():
         await prevent_deletion(connection, set(columns[0]))
+        owners = await _permitted_owners(connection, unseen, excess)  # before rows are locked, to prevent deadlocks
         written = await connection.fetch(_SQL["insert_unseen"], *columns)
-        if changed := {row["org_id"] for row in written if row["is_changed"]}:
+        inserted = {(row["org_id"], row["case_key"]) for row in written if not row["is_changed"]}
+        changed = {row["org_id"] for row in written if row["is_changed"]}
+        for org_id, stated in owners.items():
+            keys, documents = list(stated), [orjson.dumps(names).decode() for names in stated.values()]
+            rows = await connection.fetch(_SQL["set_owners"], org_id, keys, documents)
+            changed |= {org_id for row in rows if (org_id, row["case_key"]) not in inserted}
+        if changed:
             await connection.execute(_SQL["count_changes"], changed)
     return await find_stored(connection, unseen)
+
+
+async def _permitted_owners(
+    connection: Connection, unseen: Mapping[CaseKeyRef, Case], excess: set[tuple[OrgId, str]]
+) -> dict[OrgId, dict[CaseKey, tuple[str, ...]]]:
+    """Return the stated owners by organization and case, without those that exceed the limit."""
+    stated: dict[OrgId, dict[CaseKey, tuple[str, ...]]] = {}
+    for (org_id, key), case in sorted(unseen.items()):
+        if case.owners is not None:
+            stated.setdefault(org_id, {})[key] = case.owners
+    for org_id, owners in stated.items():
+        names = list({name for of_case in owners.values() for name in of_case})
+        if await connection.fetch(_SQL["lock_new_owners"], org_id, names):
+            rows = await connection.fetch(_SQL["find_excess_owners"], org_id, names, MAX_OWNERS_OF_ORGANIZATION)
+            dropped = {row["owner"] for row in rows}
+            excess |= {(org_id, name) for name in dropped}
+            stated[org_id] = {
+                key: tuple(name for name in of_case if name not in dropped) for key, of_case in owners.items()
+            }
+    return stated
 
 
 async def insert_hidden(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:

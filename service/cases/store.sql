@@ -19,7 +19,44 @@ ON CONFLICT (org_id, case_key) DO UPDATE
            OR (stored.suite, stored.name, stored.occurrence) = (excluded.suite, excluded.name, excluded.occurrence))
       AND (stored.suite, stored.name, coalesce(stored.file, ''))
           <> (excluded.suite, excluded.name, coalesce(excluded.file, stored.file, ''))
-RETURNING org_id, xmax <> 0 AS is_changed -- an inserted row has no xmax
+RETURNING org_id, case_key, xmax <> 0 AS is_changed -- an inserted row has no xmax
+
+-- name: lock_new_owners(org_id, owners)  (if some of them are new, other transactions with new ones wait)
+SELECT pg_advisory_xact_lock(hashtext('case_owners'), :org_id::int)
+WHERE EXISTS (
+    SELECT FROM unnest(:owners::text[]) AS stated (owner)
+    WHERE NOT EXISTS (SELECT FROM case_owners known WHERE known.org_id = :org_id AND known.owner = stated.owner)
+)
+
+-- name: find_excess_owners(org_id, owners, max_owners)  (those of the new ones that exceed the limit of an organization)
+WITH RECURSIVE known AS (  -- looks up the next owner each time, because each of them has many cases
+    (SELECT owner FROM case_owners WHERE org_id = :org_id ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT owner FROM case_owners later WHERE later.org_id = :org_id AND later.owner > known.owner ORDER BY owner LIMIT 1)
+    FROM known WHERE known.owner IS NOT NULL
+)
+SELECT owner FROM unnest(:owners::text[]) AS stated (owner)
+WHERE owner NOT IN (SELECT owner FROM known WHERE owner IS NOT NULL)
+ORDER BY owner OFFSET greatest(0, :max_owners::int - (SELECT count(owner) FROM known))
+
+-- name: set_owners(org_id, case_keys, owners)
+--     (of cases that the transaction has locked, each a JSON array; returns the cases that it changed)
+WITH stated AS (
+    SELECT case_key, ARRAY (SELECT jsonb_array_elements_text(document::jsonb)) AS owners
+    FROM unnest(:case_keys::bigint[], :owners::text[]) AS stated (case_key, document)
+), changed AS (
+    UPDATE cases c SET owners = stated.owners FROM stated
+    WHERE c.org_id = :org_id AND c.case_key = stated.case_key AND c.owners <> stated.owners
+    RETURNING c.case_key, c.project_id, c.owners
+), removed AS (
+    DELETE FROM case_owners o USING changed
+    WHERE o.org_id = :org_id AND o.case_key = changed.case_key AND o.owner <> ALL (changed.owners)
+), added AS (
+    INSERT INTO case_owners (org_id, case_key, owner, project_id)
+    SELECT :org_id, case_key, unnest(owners), project_id FROM changed
+    ON CONFLICT DO NOTHING
+)
+SELECT case_key FROM changed
 
 -- name: insert_hidden(org_ids, case_keys, project_ids, case_ids, suites, names, occurrences, files, variants, days)
 --     (those of an untrusted run that aren't stored yet; sorted by key, to prevent deadlocks)

@@ -16,6 +16,7 @@ Rule = tuple[str, Sequence[str]]  # a pattern or glob, and its owners
 
 MAX_OWNERS: Final = 10  # of one case
 MAX_OWNER: Final = 100  # characters
+MAX_OWNERS_OF_ORGANIZATION: Final = 5_000  # different names
 MAX_OWNER_GLOBS: Final = 1_000
 MAX_OWNERS_BYTES: Final = 4 * 2**20  # of the document of an upload, without compression
 

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from service.contracts.validation import PRINTABLE, SHA256
+from service.domain.codeowners import MAX_OWNER, MAX_OWNERS
 from service.domain.statuses import ResultStatus, RunStatus
 from service.domain.timestamps import MAX_DURATION_MS
 from service.domain.variants import MAX_PAIRS
@@ -37,6 +38,7 @@ PullRequest = Annotated[
 ]
 # An ID or name from the producer: 1 to 200 printable characters.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
+CaseOwner = Annotated[str, StringConstraints(min_length=1, max_length=MAX_OWNER, pattern=PRINTABLE)]
 DurationMs = Annotated[float, Field(strict=True, ge=0, le=MAX_DURATION_MS, allow_inf_nan=False)]
 ArtifactKind = Literal["screenshot", "trace", "video", "log", "report", "export", "other"]
 
@@ -109,6 +111,10 @@ class ResultIn(TypedDict, total=False):
     retries: Annotated[int, Field(ge=0)] | None
     artifacts: Annotated[list[ArtifactIn], Field(fail_fast=True)] | None
     properties: dict[str, str] | None
+    owners: Annotated[
+        list[CaseOwner] | None,
+        Field(max_length=MAX_OWNERS, description="Owners of the case. Without them, the property `owner` names them"),
+    ]
 
 
 class RunIn(TypedDict, total=False):

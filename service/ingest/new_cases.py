@@ -13,6 +13,7 @@ from service.cases.store import CaseKeyRef, StoredCase
 from service.database.database import Connection
 from service.database.partitions import KnownMonths
 from service.domain.bounded_cache import BoundedCache
+from service.domain.codeowners import MAX_OWNERS_OF_ORGANIZATION
 from service.domain.ids import CaseKey, OrgId
 from service.failures.fingerprints import Fingerprinter
 from service.failures.minutes import KnownMinutes
@@ -85,6 +86,7 @@ class IngestCaches:
 # Who has stated the texts of cases: a trusted run, a promoted run of a fork, or an untrusted run.
 CaseOrigin = Literal["trusted", "promoted", "untrusted"]
 
+_MAX_REASON: Final = 2_000
 _CHUNK: Final = 500  # cases that are processed without an interruption of the event loop
 
 
@@ -112,19 +114,19 @@ async def insert_unseen_cases(
 
     Call this outside of a transaction: other batches can use a case only after its commit.
     """
-    unseen = {(item.org_id, key): case for item in items for key, (_, case) in item.unseen.items()}
-    if not unseen:
-        return
-    branches = {(item.org_id, key): item.event.branch for item in items for key in item.unseen}
     outdated = _find_outdated(items)
     stored: dict[CaseKeyRef, StoredCase] = {}
-    refs = iter(sorted(unseen))
-    while chunk := list(islice(refs, _CHUNK)):
-        cases = {ref: unseen[ref] for ref in chunk}
-        if origin == "trusted":
-            stored |= await _store(connection, cases, branches, outdated)
-        else:
-            stored |= await _store_of_fork(connection, cases, hidden=origin == "untrusted")
+    excess: set[tuple[OrgId, str]] = set()  # owners
+    for branch in dict.fromkeys(item.event.branch for item in items if item.unseen):
+        of_branch = (item for item in items if item.event.branch == branch)
+        unseen = {(item.org_id, key): case for item in of_branch for key, (_, case) in item.unseen.items()}
+        refs = iter(sorted(unseen))
+        while chunk := list(islice(refs, _CHUNK)):
+            cases = {ref: unseen[ref] for ref in chunk}
+            if origin == "trusted":
+                stored |= await _store(connection, cases, branch, outdated, excess)
+            else:
+                stored |= await _store_of_fork(connection, cases, hidden=origin == "untrusted")
     for item in items:
         known = cache.known_cases(item.org_id)
         for number, (key, (index, case)) in enumerate(item.unseen.items(), 1):
@@ -135,6 +137,16 @@ async def insert_unseen_cases(
                 known.add(case, key)
             elif not case.is_same(found) and (outcome := item.outcomes.pop(key, None)):
                 item.event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(outcome))
+        if excess and (names := sorted({name for _, case in item.unseen.values() for name in case.owners or ()})):
+            _add_excess(item.event, [name for name in names if (item.org_id, name) in excess])
+
+
+def _add_excess(event: ParsedEvent, names: Sequence[str]) -> None:
+    if names:
+        reason = (
+            f"owners: an organization has at most {MAX_OWNERS_OF_ORGANIZATION} owners; not stored: {', '.join(names)}"
+        )
+        event.problems.append({"index": None, "name": None, "reason": reason[:_MAX_REASON]})
 
 
 def _find_outdated(items: Sequence[ResultsWithCases]) -> set[CaseKeyRef]:
@@ -152,41 +164,47 @@ def _find_outdated(items: Sequence[ResultsWithCases]) -> set[CaseKeyRef]:
 async def _store(
     connection: Connection,
     unseen: Mapping[CaseKeyRef, Case],
-    branches: Mapping[CaseKeyRef, str | None],
+    branch: str | None,
     outdated: Collection[CaseKeyRef],
+    excess: set[tuple[OrgId, str]],
 ) -> dict[CaseKeyRef, StoredCase]:
-    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key."""
+    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key.
+
+    Owners that can't be stored are added to `excess`.
+    """
     stored = await cases_store.find_stored(connection, unseen)
-    permitted = await _with_files_of_default_branch(connection, unseen, branches, stored)
+    permitted = await _with_texts_of_default_branch(connection, unseen, branch, stored)
     new = {
         ref: case
         for ref, case in permitted.items()
         if _is_absent(stored.get(ref)) or (ref not in outdated and not case.has_texts_of(stored[ref].case))
     }
-    return stored | (await cases_store.insert_unseen(connection, new) if new else {})
+    return stored | (await cases_store.insert_unseen(connection, new, excess) if new else {})
 
 
-async def _with_files_of_default_branch(
+async def _with_texts_of_default_branch(
     connection: Connection,
     unseen: Mapping[CaseKeyRef, Case],
-    branches: Mapping[CaseKeyRef, str | None],
+    branch: str | None,
     stored: Mapping[CaseKeyRef, StoredCase],
 ) -> dict[CaseKeyRef, Case]:
-    """Return the cases, with their stored files if runs of the default branch decide these.
+    """Return the cases, with their stored files and owners if runs of the default branch decide these.
 
     Otherwise, each run of a branch that moves files, or with a wrong prefix of paths, would change the files that the
-    results of all other branches show. A run without a branch can be one of the default branch.
+    results of all other branches show, and their owners. A run without a branch can be one of the default branch.
     """
-    moved: dict[tuple[OrgId, str, str], list[CaseKey]] = {}
-    for ref, case in unseen.items():
-        known, branch = stored.get(ref), branches[ref]
-        if known and known.trusted and branch and case.file and known.case.file not in (None, case.file):
-            moved.setdefault((ref[0], case.project_id, branch), []).append(ref[1])
+    moved: dict[tuple[OrgId, str], list[CaseKey]] = {}
+    for ref, case in unseen.items() if branch else ():
+        known = stored.get(ref)
+        if known and known.trusted:
+            is_moved = case.file and known.case.file not in (None, case.file)
+            if is_moved or case.owners not in (None, known.case.owners):
+                moved.setdefault((ref[0], case.project_id), []).append(ref[1])
     permitted = dict(unseen)
-    for (org_id, project_id, branch), keys in moved.items():
-        for key in await cases_store.find_of_default_branch(connection, org_id, project_id, branch, keys):
+    for (org_id, project_id), keys in moved.items():
+        for key in await cases_store.find_of_default_branch(connection, org_id, project_id, branch or "", keys):
             ref = org_id, key
-            permitted[ref] = unseen[ref]._replace(file=stored[ref].case.file)
+            permitted[ref] = unseen[ref]._replace(file=stored[ref].case.file or unseen[ref].file, owners=None)
     return permitted
 
 

@@ -1,5 +1,6 @@
 """Conversion of results to outcomes of cases. An invalid result doesn't affect the others."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.cases.model import Case, KnownCases
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain import texts
+from service.domain.codeowners import MAX_OWNER, MAX_OWNERS
 from service.domain.ids import CaseKey, Fingerprint
 from service.domain.statuses import STATUS_CODES, describe_unknown_status, read_status
 from service.domain.timestamps import MAX_DURATION_MS
@@ -49,11 +51,12 @@ _DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref",
 _PLAIN_FIELDS: Final = ("case_id", "suite", "name", "file", "status", "duration_ms")
 _PLAIN_COUNT: Final = len(_PLAIN_FIELDS)
 _plain_values: Final = itemgetter(*_PLAIN_FIELDS)
-_has_only_plain_fields: Final = frozenset((*_PLAIN_FIELDS, "started_at")).issuperset
-_NOT_PLAIN: Final = (None,) * (_PLAIN_COUNT + 1)
+_has_only_plain_fields: Final = frozenset((*_PLAIN_FIELDS, "started_at", "owners")).issuperset
+_NOT_PLAIN: Final = (None,) * (_PLAIN_COUNT + 2)
 _validate_time: Final[Callable[[Any], datetime]] = TypeAdapter(datetime).validator.validate_python
 _PASSED_DETAILS: Final = ("failure", "logs_ref", "properties")
 _RESULT_DETAILS: Final = (*_PASSED_DETAILS, "line")
+_SEPARATOR: Final = re.compile(r"[,\n]")  # each of several properties `owner` is a line
 # Fewer attempts can't have too many characters.
 _MANY_ATTEMPTS: Final = MAX_ATTEMPT_TEXTS // (texts.MAX_MESSAGE + texts.MAX_DETAILS)
 _PASSED: Final = STATUS_CODES["passed"]
@@ -82,20 +85,20 @@ def parse_results(
     for index, result in enumerate(event.results):  # each statement is executed once per result
         key = None
         try:
-            if len(result) == _PLAIN_COUNT and "started_at" not in result:
+            if len(result) == _PLAIN_COUNT and "started_at" not in result and "owners" not in result:
                 case_id, suite, name, file, status, duration_ms = _plain_values(result)
-                started_ms = None
+                started_ms = owners = None
             else:
-                case_id, suite, name, file, status, duration_ms, started_ms = _find_plain_values(result)
+                case_id, suite, name, file, status, duration_ms, started_ms, owners = _find_plain_values(result)
             if (
                 status == "passed"
                 and (type(duration_ms) is int or type(duration_ms) is float)
                 and 0 <= duration_ms <= MAX_DURATION_MS
             ):
                 if case_id is None:
-                    key = parser.find_next_occurrence(suite, name, file)
+                    key = parser.find_next_occurrence(suite, name, file, owners)
                 else:
-                    key = find((scope, project_id, case_id, suite, name, 0, file, variant, None))
+                    key = find((scope, project_id, case_id, suite, name, 0, file, variant, owners))
         except (KeyError, TypeError, ValidationError):
             pass  # not plain, or invalid
         if key is None:
@@ -118,7 +121,7 @@ def parse_results(
 
 
 def _find_plain_values(result: Any) -> tuple[Any, ...]:
-    """Return the values of a plain result that lacks fields or has a start. Return `_NOT_PLAIN` for any other result.
+    """Return the values of a plain result that lacks fields, or has a start or owners, else `_NOT_PLAIN`.
 
     Raises KeyError, TypeError, or ValidationError for an invalid result.
     """
@@ -127,7 +130,9 @@ def _find_plain_values(result: Any) -> tuple[Any, ...]:
         return _NOT_PLAIN
     started_at = get("started_at")
     started_ms = None if started_at is None else to_ms(_validate_time(started_at))
-    return get("case_id"), get("suite", ""), result["name"], get("file"), status, get("duration_ms"), started_ms
+    owners = get("owners")
+    owners = tuple(owners) if type(owners) is list else owners
+    return get("case_id"), get("suite", ""), result["name"], get("file"), status, get("duration_ms"), started_ms, owners
 
 
 def parse_valid_results(
@@ -164,12 +169,12 @@ class _ResultParser:
         self._fingerprints = fingerprints
         self._occurrences = occurrences
 
-    def find_next_occurrence(self, suite: Any, name: Any, file: Any) -> CaseKey | None:
+    def find_next_occurrence(self, suite: Any, name: Any, file: Any, owners: Any) -> CaseKey | None:
         """Return the key of the known case of a result without a case ID, and count its occurrence."""
         event = self._event
         counted = suite, name, event.variant
         occurrence = self._occurrences.get(counted, 0)
-        case = _tuple(Case, (event.state.project_id, None, suite, name, occurrence, file, event.variant, None))
+        case = _tuple(Case, (event.state.project_id, None, suite, name, occurrence, file, event.variant, owners))
         key = self._known.find(case)
         if key is not None:
             self._occurrences[counted] = occurrence + 1
@@ -209,7 +214,8 @@ class _ResultParser:
         if case_id is None:
             occurrence = self._occurrences.get((suite, name, variant), 0)
             self._occurrences[suite, name, variant] = occurrence + 1
-        return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant, None))
+        owners = _owners(event, index, result)
+        return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant, owners))
 
     def _find_or_add_case(self, index: int, result: ResultIn, case: Case) -> CaseKey | None:
         """Return the key of the case of a result, or None after rejecting a result whose key collides."""
@@ -228,6 +234,22 @@ class _ResultParser:
             return None
         self.unseen[key] = index, case
         return key
+
+
+def _owners(event: ParsedEvent, index: int, result: ResultIn) -> tuple[str, ...] | None:
+    """Return the owners that a result states, or else its property `owner`. Adds a problem if some aren't stored."""
+    stated = result.get("owners")
+    if stated is not None:
+        return tuple(dict.fromkeys(stated))
+    text = (result.get("properties") or {}).get("owner")
+    if text is None:
+        return None
+    names = list(dict.fromkeys(filter(None, map(str.strip, _SEPARATOR.split(text)))))
+    owners = [name for name in names if len(name) <= MAX_OWNER and name.isprintable()][:MAX_OWNERS]
+    if owners != names:
+        reason = f"owner: only {MAX_OWNERS} printable names of at most {MAX_OWNER} characters are stored"
+        event.problems.append({"index": index, "name": "owner", "reason": reason})
+    return tuple(owners)
 
 
 def _case_text(event: ParsedEvent, index: int, text: str, field_name: str) -> str:

@@ -285,7 +285,9 @@ WITH deleted AS (
         SELECT case_key FROM cases WHERE org_id = :org_id AND project_id = :project_id
         ORDER BY suite_hash, case_key LIMIT :limit
     ))
-    RETURNING 1
+    RETURNING case_key
+), owners AS (
+    DELETE FROM case_owners WHERE org_id = :org_id AND case_key IN (SELECT case_key FROM deleted)
 )
 SELECT count(*) FROM deleted
 

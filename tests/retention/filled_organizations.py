@@ -38,6 +38,7 @@ INSERT INTO people (org_id, person_id, issuer, subject) VALUES ($1, 'per_1', 'ht
 INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)
     VALUES ($1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1');
 INSERT INTO case_states (org_id, case_key, project_id, environment, state) VALUES ($1, 1, 'shop', '', 'flaky');
+INSERT INTO case_owners (org_id, case_key, owner, project_id) VALUES ($1, 1, '@acme/qa', 'shop') ON CONFLICT DO NOTHING;
 INSERT INTO case_histories (org_id, project_id, environment, branch, newest_run, run_keys, document)
     SELECT org_id, 'shop', '', 'main', run_key, ARRAY[run_key], '' FROM runs WHERE org_id = $1 LIMIT 1;
 INSERT INTO state_positions (org_id, event_number) VALUES ($1, 1);

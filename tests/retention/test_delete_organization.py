@@ -106,7 +106,9 @@ async def test_transaction_in_progress_does_not_restore_rows(api: Api, database_
     async with api.store.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await cases_store.insert_unseen(connection, {(api.org_id, CaseKey(7)): Case("p", None, "", "n", 0, None)})
+        await cases_store.insert_unseen(
+            connection, {(api.org_id, CaseKey(7)): Case("p", None, "", "n", 0, None)}, set()
+        )
         deleting = asyncio.create_task(delete(database_url, api.resources.storage))
         await asyncio.wait({deleting}, timeout=1)
         assert not deleting.done()

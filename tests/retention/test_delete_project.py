@@ -24,6 +24,7 @@ CONFIRMED = {"confirm": "shop"}
 TABLES = (
     "runs",
     "cases",
+    "case_owners",
     "results",
     "result_details",
     "run_parts",
@@ -40,8 +41,10 @@ FAILED = result("pays", "failed", artifacts=[{"name": "log.txt", "uri": "https:/
 
 async def fill(api: Api) -> None:
     """Store runs, a quarantine, a decision, an excuse, and a split of the project, and a run of another one."""
-    await api.store.ingest(*(run_event(f"run_{number}", [FAILED, result("ships")]) for number in range(5)))
-    await api.store.ingest(run_event("other", [result("pays")], project_id="blog"))
+    await api.store.ingest(
+        *(run_event(f"run_{number}", [FAILED, result("ships", owners=["@a"])]) for number in range(5))
+    )
+    await api.store.ingest(run_event("other", [result("pays", owners=["@a"])], project_id="blog"))
     for project_id in ("shop", "blog"):
         body = {"project_id": project_id, "name": "pays", "reason": "unstable"}
         assert (await api.send("POST", "/v1/quarantines", json=body)).status == 201
