@@ -14,6 +14,7 @@ from service.client.ci import current_job
 from service.client.http import ClientError, Server, TemporaryFailure, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
+from service.client.owners import OWNERS_FILE, owners_in
 from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes, find_root
 from service.client.report_files import SentReport, pack_files, select_files
 from service.client.report_options import ReportFields
@@ -38,7 +39,7 @@ _MAX_SHOWN: Final = 50  # problems of one report
 def report(
     url: str, key: ServerKey, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait_s: float | None,
     ignored: Sequence[str] = (), expects_new: bool = False, attachments: AttachmentOptions | None = None,
-    splits: Sequence[Path] = (),
+    splits: Sequence[Path] = (), owners: bytes | None = None,
 ) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
@@ -46,7 +47,8 @@ def report(
     each report are relative is found by the files that exist, or a hint names the option.
     With `wait_s`, the command waits for at most this time until the upload is processed. With `expects_new`, a report
     that replaced results of another job causes a warning. With `attachments`, the files that the reports name are
-    uploaded after the report. `splits` are files with assignments, instead of those of this job.
+    uploaded after the report. `splits` are files with assignments, instead of those of this job. `owners` is the file
+    with the owners of the tested files.
     The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. Later
     steps of the CI job can read `run_id`, `run_url`, `receipt_id`, `project`, and `pipeline`.
     """
@@ -56,7 +58,9 @@ def report(
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
         with TemporaryDirectory(prefix="zof-results-") as folder:
             assignments, fields = pack_assignments(run_id, fields, job, Path(folder), splits)
-            reports = pack_files(files, prefixes, Path(folder)) + assignments
+            if owners:
+                (Path(folder) / OWNERS_FILE).write_bytes(owners)
+            reports = pack_files(files, prefixes, Path(folder)) + assignments + owners_in(Path(folder))
             receipt = send_reports(server, run_id, reports, title_of(files), fields)
         if wait_s is not None:
             receipt = await_receipt(server, receipt, wait_s)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -9,6 +10,7 @@ import click
 from service.client import arguments
 from service.client.arguments import Command, run_options
 from service.client.ci import CiJob, current_job, untrusted_run_id
+from service.client.owners import pack_owners
 from service.client.selections import selected_run
 
 if TYPE_CHECKING:
@@ -62,6 +64,11 @@ _OPTIONS: Final = (
         help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
     ),
     click.option(
+        "--owners", "owners_map", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+        help='JSON object of globs of files and their owners, for example {"tests/*": "@acme/qa"}, for files without'
+        " owners in CODEOWNERS of the checkout, which is always used. The last matching glob counts.",
+    ),
+    click.option(
         "--root", type=arguments.ROOT,
         help="Folder of the checkout where the tests were executed, for files with absolute paths.  [default: the root"
         " of the repository, or the working directory]",
@@ -95,12 +102,14 @@ ignore_option: Final = click.option(
 class UploadOptions(NamedTuple):
     """What the options and the CI job state about an upload: its run, and the query parameters of the request.
 
-    `expects_new` is true if results that another job has sent before are not expected.
+    `expects_new` is true if results that another job has sent before are not expected. `owners` is the file with the
+    owners of the tested files, or None.
     """
 
     run_id: str
     fields: ReportFields
     expects_new: bool
+    owners: bytes | None = None
 
     @property
     def project(self) -> str:
@@ -131,7 +140,7 @@ def attachment_options(command: Command) -> Command:
 
 def select_upload(
     url: str | None, key: "ServerKey | None", *, run_id: str | None, pipeline: bool, untrusted: bool,
-    allow_empty: bool, not_final: bool, **options: Any,
+    allow_empty: bool, not_final: bool, owners_map: Path | None, **options: Any,
 ) -> UploadOptions:  # fmt: skip
     """Return the upload that the options and the CI job describe. Raises click.UsageError and ClientError."""
     job = current_job(os.environ)
@@ -149,7 +158,8 @@ def select_upload(
     options["final"] = "false" if waits_for_others else None
     options["allow_empty"] = "true" if allow_empty else None
     fields = _report_fields(options, job)
-    return UploadOptions(selected, fields, pipeline and "attempt" not in dict(fields))
+    owners = None if untrusted else pack_owners(owners_map)  # a fork doesn't decide them
+    return UploadOptions(selected, fields, pipeline and "attempt" not in dict(fields), owners)
 
 
 def _default_project(url: str | None, key: "ServerKey | None") -> str:

@@ -313,7 +313,7 @@ def report(
     chosen = attachments.select(attached, upload.fields, timeout, named=not no_attachments)
     exit_code = reports.report(
         url, key, upload.run_id, files, upload.fields, wait_s=wait_s, ignored=ignored, expects_new=upload.expects_new,
-        attachments=chosen, splits=splits,
+        attachments=chosen, splits=splits, owners=upload.owners,
     )  # fmt: skip
     raise SystemExit(exit_code)
 

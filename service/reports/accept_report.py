@@ -1,6 +1,6 @@
 """Acceptance of an uploaded report: store its files, then create the receipt and the message in one transaction."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -69,6 +69,14 @@ class UploadWriter:
         self._size += stored.size
         self._paths.append(path)
         return stored
+
+    async def store_document(self, name: str, document: Mapping[str, Any]) -> StoredPart:
+        """Store a JSON document. Equal documents have the same content. Raises TooLarge as `store`."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield orjson.dumps(document)
+
+        return await self.store(UploadPart(name, "application/json", chunks()))
 
     async def delete(self) -> None:
         """Delete the stored files of an upload that isn't queued."""

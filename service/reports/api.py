@@ -5,6 +5,7 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from service.domain.codeowners import MAX_OWNERS_BYTES
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
 from service.domain.texts import replace_unstorable
 from service.http.authentication import get_caller
@@ -19,7 +20,8 @@ from service.mutations.operations import Transaction
 from service.receipts.contract import Receipt, write_receipt
 from service.receipts.operations import read_receipt
 from service.reports.accept_report import UploadPart, UploadWriter, accept_report, check_upload, identify
-from service.reports.contract import ReportQuery
+from service.reports.contract import OwnersIn, ReportQuery
+from service.reports.form_documents import read_document
 from service.reports.format_table import normalize_upload_type, supported_formats, upload_media_types
 from service.reports.found_files import is_report
 from service.reports.model import StoredPart, Upload
@@ -30,11 +32,13 @@ from service.splits.read_assignments import UploadedAssignments
 _RUN_ID: Final = TypeAdapter(Identifier)
 _REPORT: Final = "report"
 _SPLIT: Final = "split"
+_OWNERS: Final = "owners"
 # The fields of a form and their descriptions.
 FORM_FILES: Final = {
     _REPORT: "Reports of the run, in any of the supported formats, and ZIP and TAR archives of reports",
     "attachment": "Files to which the reports refer, such as screenshots",
     _SPLIT: "JSON documents of the items of splits that the job executes. Gzip can compress them",
+    _OWNERS: "JSON document of the owners of files (CODEOWNERS). Gzip can compress it. Untrusted runs have no owners",
 }
 
 
@@ -94,8 +98,8 @@ async def _receive(
         raise UnsupportedMediaType(
             "Content-Encoding is not supported for a form. Compress the files of the form instead."
         )
-    reports, attachments = await _receive_form(request, writer, path_prefix, assignments)
-    return Upload(tuple(map(_not_empty, reports)), run, None, tuple(attachments))
+    reports, attachments, owners = await _receive_form(request, writer, path_prefix, assignments)
+    return Upload(tuple(map(_not_empty, reports)), run, None, tuple(attachments), owners=owners)
 
 
 def _not_empty(report: StoredPart) -> StoredPart:
@@ -106,8 +110,8 @@ def _not_empty(report: StoredPart) -> StoredPart:
 
 async def _receive_form(
     request: web.Request, writer: UploadWriter, path_prefix: str, assignments: UploadedAssignments
-) -> tuple[list[StoredPart], list[StoredPart]]:
-    """Store the files of a form, and read its assignments. Return the reports and the attachments.
+) -> tuple[list[StoredPart], list[StoredPart], StoredPart | None]:
+    """Store the files of a form, and read its assignments. Return the reports, the attachments, and the owners.
 
     A file of the field `report` is a report. A file of another field is a report if it has the content of a report,
     because a report that became an attachment would hide its failures; a file of the field `attachment` is always an
@@ -116,9 +120,16 @@ async def _receive_form(
     """
     reports: list[StoredPart] = []
     attachments: list[StoredPart] = []
+    owners: StoredPart | None = None
     async for field, part in read_form_parts(request, path_prefix):
         if field == _SPLIT:
             await assignments.read(part)
+            continue
+        if field == _OWNERS:
+            if owners:
+                raise InvalidRequest("owners: must occur at most once", _OWNERS)
+            _, stated = await read_document(part, _OWNERS, OwnersIn, MAX_OWNERS_BYTES)
+            owners = await writer.store_document("owners.json", stated.model_dump())
             continue
         head, part = await peek(part, HEAD_BYTES) if field not in FORM_FILES else (b"", part)
         if field == _REPORT or (head and is_report(part.content_type, head)):
@@ -127,7 +138,7 @@ async def _receive_form(
             attachments.append(await writer.store(part))
     if not reports and not attachments:
         raise InvalidRequest("form: must contain a report", _REPORT)
-    return (reports, attachments) if reports else (attachments[:1], attachments[1:])
+    return (reports, attachments, owners) if reports else (attachments[:1], attachments[1:], owners)
 
 
 ROUTES: Final = (

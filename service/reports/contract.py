@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from service.contracts.queries import BranchName, Query, Timestamp
 from service.contracts.validation import ID, NO_NUL, SHA256
+from service.domain.codeowners import MAX_OWNER_GLOBS, MAX_OWNERS, OwnersHost
+from service.domain.globs import check_glob
 from service.domain.report_fields import (
     MAX_ROOT,  # fmt: skip
     MAX_URL,  # fmt: skip
@@ -18,7 +20,7 @@ from service.domain.report_fields import (
 )
 from service.domain.texts import MAX_CONTEXT, MAX_LABELS
 from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs
-from service.ingest.contract import AttemptOfJob, Identifier, PartOfUpload
+from service.ingest.contract import AttemptOfJob, CaseOwner, Identifier, PartOfUpload
 from service.runs.model import STATED_FIELDS
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
@@ -34,7 +36,25 @@ VariantPair = Annotated[str, AfterValidator(check_pair), Field(examples=["os:lin
 Root = Annotated[str, AfterValidator(check_root), Field(examples=["/builds/acme/shop"])]
 PathPrefix = Annotated[str, AfterValidator(check_path_prefix), Field(max_length=MAX_ROOT, examples=["services/web"])]
 Shard = Annotated[str, AfterValidator(check_shard), Field(examples=["2/8"])]
+Pattern = Annotated[str, StringConstraints(min_length=1, pattern=NO_NUL)]
+_Owners = Annotated[list[CaseOwner], Field(max_length=MAX_OWNERS)]
 PublicId = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
+
+
+class OwnersIn(BaseModel):
+    """The owners of files: a file of the field `owners` of an upload, which gzip can compress.
+
+    The last matching pattern of each section of CODEOWNERS counts, or else the last matching glob of `map`. Both match
+    complete paths from the root of the repository.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: Annotated[OwnersHost, Field(description="Whose syntax the patterns have")]
+    sections: list[list[tuple[Pattern, _Owners]]] = []
+    map: Annotated[
+        list[tuple[Annotated[Pattern, AfterValidator(check_glob)], _Owners]], Field(max_length=MAX_OWNER_GLOBS)
+    ] = []
 
 
 class ReportQuery(Query):

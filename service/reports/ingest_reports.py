@@ -11,9 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import uuid4
 
+import orjson
+
 from service.database.database import Connection, Pool
 from service.database.errors import RowLocked, is_conflict, is_data_error, is_outage
 from service.database.transactions import notifying_transaction
+from service.domain.codeowners import FileOwners
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
 from service.domain.ids import OrgId
 from service.log import log
@@ -187,7 +190,8 @@ class ReportIngester:
             limits, kind = ReportLimits._make(map(min, limits, UNTRUSTED_LIMITS)), "untrusted uploads"
         if upload.is_promoted:  # a rejection would be final
             limits = limits._replace(parsing_s=self._limits.parsing_s)
-        files = [_report_file(upload, index, folder) for index in range(len(upload.reports))]
+        owners = await self._read_owners(leased)
+        files = [_report_file(upload, index, folder, owners) for index in range(len(upload.reports))]
         with _disk_errors():
             for report, file in zip(upload.reports, files, strict=True):
                 await self._download(report.path, file.source)
@@ -204,6 +208,13 @@ class ReportIngester:
             ) from None
         finally:
             self._idle_parsers.append(parser)
+
+    async def _read_owners(self, leased: LeasedReport) -> FileOwners | None:
+        """Return the owners of files. The code of a fork doesn't decide them."""
+        if leased.upload.owners is None or leased.is_untrusted:
+            return None
+        chunks = [chunk async for chunk in await self._storage.read(leased.upload.owners.path)]
+        return FileOwners(orjson.loads(b"".join(chunks)))
 
     async def _download(self, path: str, target: Path) -> None:
         with target.open("wb") as file:
@@ -272,11 +283,11 @@ def _disk_errors() -> Iterator[None]:
         raise TemporaryFolderError(f"the temporary folder of the server failed: {error.strerror or error}") from error
 
 
-def _report_file(upload: Upload, index: int, folder: Path) -> ReportFile:
+def _report_file(upload: Upload, index: int, folder: Path, owners: FileOwners | None) -> ReportFile:
     report, has_several = upload.reports[index], len(upload.reports) > 1
     source, target = folder / f"report-{index}", folder / f"results-{index}"
     name = uncompressed_name(report.name) if has_several else None
-    checkout = Checkout.of(upload.run.get("root"), report.path_prefix)
+    checkout = Checkout.of(upload.run.get("root"), report.path_prefix)._replace(owners=owners)
     return ReportFile(source, target, name, report.content_type, upload.encoding, checkout)
 
 

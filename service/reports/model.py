@@ -71,7 +71,7 @@ class Upload:
     The object that an event refers to (`is_reference`) is an upload too. It belongs to its producer, so that the
     service never deletes it, and `event_at` is the time of the event. `claimed_fields` are the fields of the run that
     the ID token of the CI job states, so that the upload can't change a run with other values. `is_promoted` is true
-    after the promotion of its untrusted run has named its receipt.
+    after the promotion of its untrusted run has named its receipt. `owners` is the document with the owners of files.
     """
 
     reports: tuple[StoredPart, ...]
@@ -82,16 +82,17 @@ class Upload:
     event_at: str | None = None
     claimed_fields: tuple[str, ...] = ()
     is_promoted: bool = False
+    owners: StoredPart | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return the upload as a JSON document.
 
-        A version of the service that doesn't know `claimed_fields`, `is_promoted`, or `path_prefix` can't read the
-        document of an upload that has them.
+        A version of the service that doesn't know `claimed_fields`, `is_promoted`, `owners`, or `path_prefix` can't
+        read the document of an upload that has them.
         """
         document = asdict(self)
         for each in (document, *document["reports"], *document["attachments"]):
-            for name in ("claimed_fields", "is_promoted", "path_prefix"):
+            for name in ("claimed_fields", "is_promoted", "owners", "path_prefix"):
                 if not each.get(name):
                     each.pop(name, None)
         return document
@@ -105,6 +106,7 @@ class Upload:
         try:
             known = {name: document[name] for name in _UPLOAD_FIELDS & document.keys()}
             parts = {name: tuple(StoredPart(**part) for part in known.get(name, ())) for name in _PART_FIELDS}
+            known["owners"] = StoredPart(**known["owners"]) if known.get("owners") else None
             upload = cls(**{**known, **parts})
             unknown = document.keys() - _UPLOAD_FIELDS
         except (AttributeError, TypeError) as error:
@@ -128,8 +130,8 @@ class Upload:
 
     @property
     def parts(self) -> tuple[StoredPart, ...]:
-        """The reports and their attachments."""
-        return *self.reports, *self.attachments
+        """The reports, their attachments, and the document of owners."""
+        return *self.reports, *self.attachments, *([self.owners] if self.owners else ())
 
     @property
     def paths(self) -> list[str]:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from service.client.ci import current_job
 from service.client.http import ClientError
+from service.client.owners import OWNERS_FILE, owners_in
 from service.client.report_files import SentReport, pack_files
 from service.client.report_options import ReportFields, UploadOptions
 from service.client.runner.evidence import finished_sessions
@@ -49,6 +50,8 @@ class SpoolEntry:
         (entry.folder / ".gitignore").write_text("*\n", encoding="ascii")
         job = describe_job(current_job(os.environ))
         entry._describe(upload.run_id, upload.fields, created_at=now.isoformat(), live=live, job=job)
+        if upload.owners:
+            (entry.folder / OWNERS_FILE).write_bytes(upload.owners)
         entry.lock()
         return entry
 
@@ -133,7 +136,7 @@ class SpoolEntry:
         assignments, fields = pack_assignments(run_id, fields, job, folder, expects_results=unfinished)
         described = [[name, path.name, *rest] for name, path, *rest in (*packed, *assignments)]
         self._describe(run_id, fields, reports=described)
-        return packed + assignments
+        return packed + assignments + owners_in(self.folder)
 
     def packed_reports(self) -> list[SentReport]:
         """Return the reports to send: those that were packed, or else the live ones. Raises ClientError and OSError."""
@@ -141,7 +144,8 @@ class SpoolEntry:
         if described is None:
             live = self.live_reports()
             return self.pack(live, {}, self.read_upload().fields, is_certain=False) if live else []
-        return [SentReport(name, self.folder / _REPORTS / Path(file).name, *rest) for name, file, *rest in described]
+        reports = [SentReport(name, self.folder / _REPORTS / Path(file).name, *rest) for name, file, *rest in described]
+        return reports + owners_in(self.folder)
 
     def remove(self) -> None:
         """Delete the folder. Without the file that describes it, the rest isn't an entry if this process is killed."""

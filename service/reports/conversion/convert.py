@@ -93,9 +93,13 @@ def _convert(
                 make_portable(results)
             if metadata.format in _OWN_FORMATS and checkout.prefix:
                 _add_prefix(results, metadata.checkout)
+            if checkout.owners:
+                checkout.owners.apply(results)
             metadata.failing += sum(map(_fails, results))
             writer.add(results)
         metadata.add_notes()
+        if checkout.owners:
+            metadata.notes += checkout.owners.take_notes()
         writer.finish()
     except ReportError as error:
         raise ReportError(error.reason, error.message, metadata.run) from None

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from service.domain.codeowners import FileOwners
+
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _ABSOLUTE: Final = re.compile(r"file://|[/\\]|[A-Za-z]:[/\\]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
@@ -61,6 +63,7 @@ class Checkout(NamedTuple):
 
     root: str | None = None
     prefix: str = ""
+    owners: FileOwners | None = None
 
     @classmethod
     def of(cls, root: str | None, prefix: str) -> "Checkout":
