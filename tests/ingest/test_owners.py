@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from service.cases import store as cases_store
+from service.ingest import parse_results
 from service.ingest.ingest_runs import RunIngest
 from service.ingest.store_batch import BatchStore
 from tests.run_events import result, run_event
@@ -114,15 +115,18 @@ async def test_invalid_owners_reject_only_the_result(store: Store, owners: Any) 
     assert await owners_of(store) == ["@a"]
 
 
-@pytest.mark.parametrize("case_id", [None, "tc_1"])
-async def test_known_cases_with_owners_need_no_statement(store: Store, case_id: str | None) -> None:
-    event = of_branch("main", ["@a"], file="a.py", **({"case_id": case_id} if case_id else {}))
-    await store.ingest(event)
-    del event["data"]["results"][0]["suite"]
-    for number in range(2):
-        event["id"], event["data"]["run"]["run_id"] = uuid4().hex, f"run_{number}"
-        await store.ingest(event)
-    assert await owners_of(store) == ["@a"]
+@pytest.mark.parametrize("fields", [{}, {"case_id": "tc_1"}, {"case_id": "tc_1", "file": "a.py"}, {"file": "a.py"}])
+async def test_results_of_known_cases_with_owners_are_not_validated_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, fields: Any
+) -> None:
+    await store.ingest(of_branch("main", ["@a"], **fields))
+
+    def validate(result: Any) -> None:
+        raise AssertionError(result)
+
+    monkeypatch.setattr(parse_results, "validate_result", validate)
+    (outcome,) = await store.ingest(of_branch("main", ["@a"], **fields))
+    assert (outcome.status, outcome.results) == ("stored", 1)
 
 
 async def test_other_process_does_not_rely_on_replaced_owners(store: Store) -> None:
@@ -131,6 +135,7 @@ async def test_other_process_does_not_rely_on_replaced_owners(store: Store) -> N
         await store.ingest(of_branch("main", [owner]))
         await other.ingest(messages(of_branch("main", [owner])))
     await store.ingest(of_branch("main", ["@a"]))
+    assert await owners_of(store) == ["@a"]
     await other.ingest(messages(of_branch("main", ["@b"])))
     assert await owners_of(store) == ["@b"]
 
