@@ -446,6 +446,71 @@ CREATE TABLE digests (
     PRIMARY KEY (org_id, project_id, owner, week)
 );
 
+-- The days and months of each project that are rolled up. A month replaces its days. Upkeep writes all costs.
+CREATE TABLE cost_days (
+    org_id            int NOT NULL REFERENCES organizations,
+    project_id        text NOT NULL,
+    start             date NOT NULL,         -- in UTC
+    is_month          bool NOT NULL,
+    runs              int NOT NULL,          -- trusted runs that completed on these days
+    passed            bigint NOT NULL,       -- results by status; the sums are those of case_costs
+    failed            bigint NOT NULL,
+    error             bigint NOT NULL,
+    skipped           bigint NOT NULL,
+    canceled          bigint NOT NULL,
+    flaky             bigint NOT NULL,       -- some of those that passed
+    attempts          bigint NOT NULL,       -- executions
+    unknown_durations bigint NOT NULL,       -- executions without a duration
+    duration_ms       bigint NOT NULL,       -- of all executions
+    retry_ms          bigint NOT NULL,       -- of failing executions that were repeated in their run
+    PRIMARY KEY (org_id, project_id, start)
+);
+
+CREATE TABLE case_costs (
+    org_id            int NOT NULL REFERENCES organizations,
+    start             date NOT NULL,
+    case_key          bigint NOT NULL,
+    duration_ms       bigint NOT NULL,
+    retry_ms          bigint NOT NULL,
+    passed            int NOT NULL,
+    failed            int NOT NULL,
+    error             int NOT NULL,
+    skipped           int NOT NULL,
+    canceled          int NOT NULL,
+    flaky             int NOT NULL,
+    attempts          int NOT NULL,
+    unknown_durations int NOT NULL,
+    project_id        text NOT NULL,
+    PRIMARY KEY (org_id, project_id, start, case_key)
+);
+
+CREATE TABLE job_costs (
+    org_id            int NOT NULL REFERENCES organizations,
+    project_id        text NOT NULL,
+    start             date NOT NULL,
+    job               text NOT NULL,         -- name of the part of a run; empty: none
+    passed            bigint NOT NULL,       -- results that the job decides
+    failed            bigint NOT NULL,
+    error             bigint NOT NULL,
+    skipped           bigint NOT NULL,
+    canceled          bigint NOT NULL,
+    flaky             bigint NOT NULL,
+    attempts          bigint NOT NULL,       -- executions of the job
+    unknown_durations bigint NOT NULL,
+    duration_ms       bigint NOT NULL,
+    retry_ms          bigint NOT NULL,
+    PRIMARY KEY (org_id, project_id, start, job)
+);
+
+-- The earlier days whose runs changed. No key is unique, so that ingest never waits for upkeep, which deletes the rows.
+CREATE TABLE cost_changes (
+    org_id     int NOT NULL REFERENCES organizations,
+    project_id text NOT NULL,
+    day        date NOT NULL                 -- in UTC
+);
+CREATE INDEX cost_changes_by_day ON cost_changes (org_id, project_id, day);
+ALTER TABLE cost_changes REPLICA IDENTITY FULL;
+
 -- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`. A transaction that
 -- stores runs locks their projects. Upkeep deletes a project in steps, during which no runs of the project are stored.
 CREATE TABLE projects (
@@ -1101,6 +1166,10 @@ ALTER TABLE file_deletions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit_trail    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events         ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cost_days    ENABLE ROW LEVEL SECURITY;
+ALTER TABLE case_costs   ENABLE ROW LEVEL SECURITY;
+ALTER TABLE job_costs    ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cost_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE webhooks       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE deliveries     ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notices        ENABLE ROW LEVEL SECURITY;
@@ -1123,6 +1192,10 @@ CREATE POLICY same_organization ON case_histories TO results_api USING (org_id =
 CREATE POLICY same_organization ON state_positions TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON failure_group_states TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON digests        TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON cost_days    TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON case_costs   TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON job_costs    TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON cost_changes TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON quarantines    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON failure_tickets TO results_api USING (org_id = current_org());
@@ -1170,6 +1243,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON case_states, case_histories, state_posit
 GRANT SELECT ON failure_group_states TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON failure_group_states TO results_worker;
 GRANT SELECT, INSERT, DELETE ON digests TO results_worker;
+GRANT SELECT ON cost_days, case_costs, job_costs TO results_api;
+GRANT SELECT, INSERT ON cost_changes TO results_api; -- the deletion of a run
+GRANT SELECT, INSERT, DELETE ON cost_days, case_costs, job_costs, cost_changes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON quarantines TO results_worker; -- INSERT: automatic quarantine
 GRANT SELECT, INSERT, UPDATE, DELETE ON failure_tickets TO results_api;

@@ -16,6 +16,7 @@ from consumers.runs import runs_handler
 from consumers.tasks import TaskRunner
 from consumers.topology import Topology
 from consumers.webhooks import Dispatcher
+from service.costs.roll_up import roll_up_costs
 from service.database.database import Pool
 from service.exports.run_export import Exporter
 from service.exports.write_export import READERS, ExportWriter
@@ -118,6 +119,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
     delete_minutes = partial(cleanup.delete_expired_minutes, context.pool, settings.retention_policy.results)
     tasks = (
         PeriodicTask("case_states", 1, StateUpdater(context.pool, settings.link_base).update),
+        PeriodicTask("costs", 60, partial(roll_up_costs, context.pool, settings.retention_policy.results)),
         PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
         PeriodicTask("expired_exports", 60, exporter.expire_files),

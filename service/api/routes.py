@@ -13,6 +13,7 @@ from service.api.server.connections import handle_expect
 from service.artifacts import api as artifacts_api
 from service.cases import api as cases_api
 from service.comparison import api as comparison_api
+from service.costs import api as costs_api
 from service.events import api as events_api
 from service.exports import api as exports_api
 from service.failures import api as failures_api
@@ -45,6 +46,7 @@ V1: Final[tuple[Route, ...]] = (
     *receipts_api.ROUTES,
     *cases_api.ROUTES,
     *stats_api.ROUTES,
+    *costs_api.ROUTES,
     *projects_api.ROUTES,
     *events_api.ROUTES,
     *webhooks_api.ROUTES,

@@ -14,6 +14,7 @@ from service.cases.contract import (
     OwnerSummary,
     write_case,
     write_owner,
+    write_ranked,
 )
 from service.contracts.queries import HistoryQuery
 from service.http.authentication import get_caller
@@ -30,7 +31,7 @@ async def list_cases(request: web.Request) -> web.Response:
     if query.sort is None:
         return reply_page(await operations.list_cases(pool, caller, query), write_case)
     ranked = await operations.rank_cases(pool, caller, query, query.sort)
-    return reply_list(list(map(write_case, ranked.cases)), None, truncated=ranked.truncated)
+    return reply_list(write_ranked(ranked), None, truncated=ranked.truncated)
 
 
 async def get_case(request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ from typing import Annotated, NotRequired
 from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
-from service.cases.model import CASE_FILTERS, Case, CaseRow, OwnerRow, Ranking
+from service.cases.model import CASE_FILTERS, Case, CaseRow, OwnerRow, RankedCases, Ranking
 from service.contracts.queries import (
     DEFAULT_LIMIT,
     DIGITS,
@@ -18,7 +18,7 @@ from service.contracts.queries import (
     SuiteName,
     with_parameters,
 )
-from service.contracts.responses import PagePosition, Rate, Time, closed
+from service.contracts.responses import Day, PagePosition, Rate, Time, closed
 from service.domain.ids import CaseKey, case_public_id
 from service.domain.statuses import ResultStatus
 from service.domain.timestamps import format_known_ms
@@ -36,6 +36,20 @@ class CaseIdentity(TypedDict):
     name: str
     file: str | None
     owners: Annotated[list[str], Field(description="Names from CODEOWNERS, a map of owners, or a property of the test")]
+
+
+_CostsRange = TypedDict("_CostsRange", {"from": Day, "to": Day})
+
+
+@closed
+class CaseCosts(_CostsRange):
+    """The costs of a case on these days in UTC."""
+
+    runs: Annotated[int, Field(description="Runs of the project on these days")]
+    results: int
+    attempts: Annotated[int, Field(description="Executions, including those that were repeated; none if skipped")]
+    duration_ms: Annotated[int, Field(description="Of all executions with a known duration")]
+    retry_duration_ms: Annotated[int, Field(description="Of failing executions that were repeated in their run")]
 
 
 @closed
@@ -63,6 +77,7 @@ class CaseSummary(CaseIdentity):
     p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
     trusted: Annotated[bool, Field(description="False if only untrusted runs contain the case, so that lists omit it")]
     state: StateObject
+    costs: Annotated[CaseCosts | None, Field(description="Only with `sort=total_duration`")]
 
 
 @closed
@@ -89,6 +104,25 @@ def write_identity(key: CaseKey, case: Case | CaseRow, variant: Mapping[str, str
     }
 
 
+def write_ranked(ranked: RankedCases) -> list[CaseSummary]:
+    """Return the public objects of the cases of a ranking."""
+    if (days := ranked.costs_of) is None:
+        return list(map(write_case, ranked.cases))
+    summaries = list(map(write_case, ranked.cases))
+    for case, summary in zip(ranked.cases, summaries, strict=True):
+        sums = ranked.costs[case.case_key]
+        summary["costs"] = {
+            "from": days.first.isoformat(),
+            "to": days.last.isoformat(),
+            "runs": days.runs,
+            "results": sums.results,
+            "attempts": sums.attempts,
+            "duration_ms": sums.duration_ms,
+            "retry_duration_ms": sums.retry_ms,
+        }
+    return summaries
+
+
 def write_case(case: CaseRow) -> CaseSummary:
     """Return the public object of a case."""
     return {
@@ -106,6 +140,7 @@ def write_case(case: CaseRow) -> CaseSummary:
         "p95_duration_ms": case.p95_duration_ms,
         "trusted": case.trusted,
         "state": write_state(case.state),
+        "costs": None,
     }
 
 
@@ -130,7 +165,8 @@ class CasesQuery(CaseQuery, ResultFilters):
         Ranking | None,
         Field(
             description="Returns one ranked page: most failing or flaky results in the newest `runs` runs, or longest"
-            " durations in the newest complete run with executed results"
+            " durations in the newest complete run with executed results, or, without `branch`, longest total durations"
+            " (`costs`) on the days from `from` to `to` in UTC (default: the last 30 days)"
         ),
     ] = None
 

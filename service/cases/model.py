@@ -1,8 +1,10 @@
 """The identity of a case, and the cases that are known to be stored."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
+from service.costs.model import CostRange, CostSums
 from service.domain.bounded_cache import BoundedCache
 from service.domain.filter_types import TextType, TimeType, WordsType
 from service.domain.filters import CASE_OWNER, CASE_STATE, VARIANT_TYPE, FilterParameter
@@ -83,7 +85,8 @@ class KnownCases(NamedTuple):
         self.cache.add((self.scope, *case), key)
 
 
-Ranking = Literal["failures", "flaky", "duration"]
+RunRanking = Literal["failures", "flaky", "duration"]  # by the results of the newest runs
+Ranking = Literal[RunRanking, "total_duration"]
 
 # Cases that are compared with the filters, in the order of their rank.
 MAX_FILTERED_CASES: Final = 2_000
@@ -140,7 +143,12 @@ class OwnerRow(NamedTuple):
 
 
 class RankedCases(NamedTuple):
-    """The first cases of a ranking. `truncated` states that a scan budget ended before the ranking did."""
+    """The first cases of a ranking. `truncated` states that a scan budget ended before the ranking did.
+
+    With the ranking total_duration, `costs` are those of each case in `costs_of`.
+    """
 
     cases: Sequence[CaseRow]
     truncated: bool
+    costs: Mapping[CaseKey, CostSums] = MappingProxyType({})
+    costs_of: CostRange | None = None

@@ -9,6 +9,7 @@ from service.cases.contract import CasesQuery, OwnersQuery
 from service.cases.model import CaseRow, OwnerRow, RankedCases, Ranking
 from service.cases.store import CasePosition
 from service.contracts.queries import HistoryQuery
+from service.costs.operations import rank_by_duration
 from service.database.database import Connection, Pool, as_organization
 from service.database.pages import ListPage, RowPage, read_page
 from service.database.statements import MAX_READ_RUNS, PROBE_BUDGET
@@ -59,6 +60,9 @@ async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, ranking: Ran
     if filter_ is None:
         return RankedCases((), truncated=False)
     async with as_organization(pool, caller.org_id) as connection:
+        if ranking == "total_duration":
+            ranked = await rank_by_duration(connection, caller.org_id, filter_, query.runs, query.limit)
+            return ranked._replace(cases=await _with_states(connection, caller.org_id, ranked.cases))
         ranked = await store.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)
         return ranked._replace(cases=await _with_states(connection, caller.org_id, ranked.cases))
 

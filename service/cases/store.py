@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
-from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, OwnerRow, RankedCases, Ranking
+from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, OwnerRow, RankedCases, RunRanking
 from service.database.database import Connection, Row, incarnation_of
 from service.database.engines import engine_of
 from service.database.errors import RowDeleted
@@ -283,10 +283,29 @@ async def _search_page(
 ) -> RowPage[CaseRow, CasePosition]:
     """Find the cases of the page first, and then read them with their statistics."""
     found = _found_positions(await search.fetch_rows(connection, values), values["page"], values["candidates"])
-    hashes, keys = zip(*found.rows, strict=True) if found.rows else ((), ())
+    return RowPage(await _list_found(connection, values, found.rows), found.next)
+
+
+async def _list_found(
+    connection: Connection, values: Mapping[str, Any], found: Sequence[CasePosition]
+) -> list[CaseRow]:
+    hashes, keys = zip(*found, strict=True) if found else ((), ())
     listed = {**values, "suite_hashes": hashes, "case_keys": keys}
-    cases = await page_statement("found_cases").fetch_rows(connection, listed) if keys else ()
-    return RowPage(list(map(_case, cases)), found.next)
+    return list(map(_case, await page_statement("found_cases").fetch_rows(connection, listed) if keys else ()))
+
+
+async def list_found(
+    connection: Connection, org_id: OrgId, filter_: ResultFilter, runs: int, found: Sequence[CasePosition]
+) -> dict[CaseKey, CaseRow]:
+    """Return these cases by key, with statistics over their last `runs` runs that match the filter."""
+    rows = await _list_found(connection, _list_values(org_id, filter_, runs, None, len(found)), found)
+    return {row.case_key: row for row in rows}
+
+
+def ranked_filters(org_id: OrgId, filter_: ResultFilter, limit: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the parameters and the chosen fragments with which another ranking filters cases."""
+    values = _filter_values(org_id, filter_) | ranking_values(filter_, 0, limit)
+    return values, _state_choice(filter_, "ranks")
 
 
 def _found_positions(rows: Sequence[Row], limit: int, candidates: int) -> RowPage[CasePosition, CasePosition]:
@@ -365,7 +384,7 @@ async def list_ranked(
     connection: Connection,
     org_id: OrgId,
     filter_: ResultFilter,
-    ranking: Ranking,
+    ranking: RunRanking,
     runs: int,
     limit: int,
     budgets: RankingBudgets = _BUDGETS,

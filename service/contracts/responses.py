@@ -12,6 +12,7 @@ Time = Annotated[
     StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"),
     Field(examples=["2026-05-20T12:00:00.000Z"], json_schema_extra={"format": "date-time"}),
 ]
+Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$"), Field(examples=["2026-05-20"])]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Rate = Annotated[float, Field(ge=0, le=1)]
 ActorId = Annotated[str, Field(description="ID of the API key, publisher of a CI job, or person, or `policy`")]

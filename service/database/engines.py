@@ -27,7 +27,7 @@ RequestedRow = tuple[OrgId, *tuple[object, ...]]
 DISTRIBUTED_TABLES: Final = (
     "runs", "cases", "projects", "failure_tickets", "results", "result_details", "shard_results",
     "artifacts", "failure_group_minutes", "run_parts", "case_states", "case_histories",
-    "case_owners", "failure_group_states",
+    "case_owners", "failure_group_states", "cost_days", "case_costs", "job_costs", "cost_changes",
 )  # fmt: skip
 
 # Settings of the roles with which the coordinator connects to the workers. They don't get the settings of a session.

@@ -6,6 +6,7 @@ from functools import reduce
 from typing import NamedTuple, TypeVar
 
 from service.cases import store as cases_store
+from service.costs import store as costs_store
 from service.database.database import Connection, Pool, pool_engine
 from service.database.errors import DRIVER_ERRORS, RowDeleted, is_unsupported
 from service.database.partitions import ensure_partitions
@@ -111,6 +112,7 @@ class BatchStore:
                     await cases_store.prevent_replacement(connection, cache.files, lock_wait_s)
                     await batch.store(connection)
                     await emit_run_events(connection, batch.changes, self._link_base, batch.slugs)
+                    await costs_store.mark_changed(connection, [run.ref_of_day for run in batch.stored if run.trusted])
                     changed = {change.run.project_ref for change in batch.changes}
                     await projects_store.lock_or_insert(connection, changed, cache.versions)
         return batch.outcomes
@@ -160,6 +162,7 @@ class BatchWriter:
         self._datarefs = [item for item in items if isinstance(item, DatarefItem)]
         self.events = [item for item in items if isinstance(item, EventItem) and item.outcome.status != "postponed"]
         self.changes: list[RunChange] = []
+        self.stored: list[StoredRun] = []  # also runs of which only outcomes by part changed
         # To write once per batch: the results to insert, the stored runs that changed, and the accepted parts.
         self._results: list[RunOutcomes] = []
         self._changed: list[StoredRun] = []
@@ -288,6 +291,7 @@ class BatchWriter:
         self.changes.append(RunChange(run, run.completes, notify, items[-1].trace_context))
 
     def _add_parts(self, run: StoredRun, items: list[EventItem]) -> None:
+        self.stored.append(run)
         self._parts += [
             NewPart(run.org_id, run.key, item.event.number, item.event.part, bool(item.outcomes)) for item in items
         ]

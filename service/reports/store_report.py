@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 from service.cases import store as cases_store
+from service.costs import store as costs_store
 from service.database.database import Connection, Pool
 from service.database.partitions import ensure_partitions
 from service.database.transactions import notifying_transaction
@@ -109,6 +110,8 @@ class ReportStore:
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
                 await _finish(connection, leased, report, outcome, run.effects.counts)
                 await emit_run_events(connection, [change] if change else [], self._link_base)
+                if run.run.trusted:
+                    await costs_store.mark_changed(connection, [run.run.ref_of_day])
                 if quota:
                     await quota.add(connection)
                 await _lock_project(connection, run.run, cache)

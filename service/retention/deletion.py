@@ -6,11 +6,12 @@ Decisions and the audit trail stay. Several processes can delete projects and un
 from datetime import UTC, datetime
 from typing import Final
 
+from service.costs import store as costs_store
 from service.database.database import Connection, Pool
 from service.database.errors import is_conflict
 from service.database.transactions import limit_lock_wait, notifying_transaction
 from service.domain.errors import Conflict, NotFound
-from service.domain.ids import OrgId, new_id
+from service.domain.ids import OrgId, completed_ms, new_id
 from service.events import store as events_store
 from service.events.model import DELETED, InternalEvent
 from service.failures import store as failures_store
@@ -48,6 +49,8 @@ async def _delete_and_publish(connection: Connection, org_id: OrgId, run_id: str
     if deleted is not None and deleted.trusted:  # exports of changes contain no other run
         event = InternalEvent(org_id, new_id("evt"), DELETED, deleted.project_id, run_id)
         await events_store.insert_internal(connection, [event])
+        if not deleted.results_expired:
+            await costs_store.mark_changed(connection, [(org_id, deleted.project_id, completed_ms(deleted.key))])
     return deleted is not None
 
 
@@ -100,6 +103,8 @@ async def _delete_project_step(pool: Pool, ref: ProjectRef) -> bool:
         if await store.delete_cases(connection, ref, _MAX_ROWS):
             return True
         if await store.delete_quarantines(connection, ref, _MAX_ROWS):
+            return True
+        if await costs_store.delete_of_project(connection, *ref, _MAX_ROWS):
             return True
         if await splits_store.delete(connection, datetime.max.replace(tzinfo=UTC), _MAX_ROWS, (org_id, project_id)):
             return True

@@ -208,6 +208,8 @@ class DeletedRun(NamedTuple):
 
     project_id: str
     trusted: bool
+    key: RunKey
+    results_expired: bool
 
 
 async def delete_run(
@@ -228,7 +230,7 @@ async def delete_run(
     await connection.execute(_SQL["expire_exports"], org_id, key, run_id)
     await connection.execute(_SQL["delete_artifacts_of_run"], org_id, key, kept_files)
     await connection.execute(_SQL["queue_folder"], org_id, key, UPLOADS_END_AFTER)
-    return DeletedRun(row["project_id"], row["trusted"])
+    return DeletedRun(row["project_id"], row["trusted"], key, row["results_expired"])
 
 
 async def find_requested(connection: Connection, limit: int) -> list[ProjectRef]:

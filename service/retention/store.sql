@@ -239,7 +239,7 @@ SELECT count(*) FROM deleted
 
 -- name: delete_run(org_id, run_id, project_id)  (first, so that ingest of the same run waits)
 DELETE FROM runs WHERE org_id = :org_id AND run_id = :run_id AND {is_of_project}
-RETURNING run_key, project_id, trusted IS NOT FALSE AS trusted
+RETURNING run_key, project_id, trusted IS NOT FALSE AS trusted, results_expired
 
 -- name: delete_results_of_run(org_id, run_key)
 DELETE FROM results WHERE org_id = :org_id AND run_key = :run_key

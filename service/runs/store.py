@@ -11,7 +11,7 @@ from service.database.database import Connection, Row
 from service.database.pages import RowPage, cut_page, fetch_requested, filter_values
 from service.database.statements import RUN_BUDGET, compose, statements
 from service.domain.filters import Position, RunFilter
-from service.domain.ids import OrgId, RunKey, run_key
+from service.domain.ids import OrgId, RunKey, completed_ms, run_key
 from service.domain.statuses import STATUS_NAMES, Counts, RunStatus
 from service.domain.timestamps import from_ms, to_ms
 from service.domain.variants import canonical_variant
@@ -188,6 +188,11 @@ class StoredRun:
     def project_ref(self) -> ProjectRef:
         """The project of the run with its organization."""
         return self.org_id, self.state.project_id
+
+    @property
+    def ref_of_day(self) -> tuple[OrgId, str, int]:
+        """The project with its organization, and the completion time that the key contains, in ms since 1970."""
+        return *self.project_ref, completed_ms(self.key)
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -18,7 +18,13 @@ class StatsQuery(RunFilters):
     """Statistics about runs."""
 
     interval: Annotated[Interval, Field(description="Length of a bucket in UTC; a week starts on Monday")] = "day"
-    group_by: Annotated[Grouping | None, Field(description="Property of the runs that separates groups")] = None
+    group_by: Annotated[
+        Grouping | None,
+        Field(
+            description="Property of the runs that separates groups, or `owner` of the cases of a project, with the"
+            " interval day or week: `runs` are then those of the project, and durations are null"
+        ),
+    ] = None
 
 
 @closed
@@ -29,12 +35,14 @@ class StatsBucket(TypedDict):
     group: Annotated[
         str | None,
         Field(
-            description="Branch or environment; empty for runs without one; null without `group_by`, and for all groups"
+            description="Branch, environment, or owner; empty for none; null without `group_by`, and for all groups"
             " after the 19 with the most runs"
         ),
     ]
     runs: int
-    failed_runs: Annotated[int, Field(description="Runs with the status failed or error")]
+    failed_runs: Annotated[
+        int | None, Field(description="Runs with the status failed or error; null with `group_by=owner`")
+    ]
     passed: Annotated[int, Field(description="Results that passed; the other counts are of results as well")]
     failed: int
     error: int
@@ -52,7 +60,11 @@ _ReadRange = TypedDict(
     "_ReadRange",
     {
         "from": Annotated[
-            Time, Field(description="If `truncated`, the completion time of the oldest run that was read")
+            Time,
+            Field(
+                description="If `truncated`, the completion time of the oldest run that was read; of owners, the first"
+                " day"
+            ),
         ],
         "to": Time,
     },
@@ -65,7 +77,11 @@ class RunStats(PagePosition, _ReadRange):
 
     data: list[StatsBucket]
     truncated: Annotated[
-        bool, Field(description="The range has more than 20,000 runs; the buckets contain only the newest ones")
+        bool,
+        Field(
+            description="The range has more than 20,000 runs; the buckets contain only the newest ones. Of owners:"
+            " earlier days are merged into months, or days that aren't rolled up have more than 20,000 results"
+        ),
     ]
 
 

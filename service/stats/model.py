@@ -7,7 +7,8 @@ from service.domain.errors import InvalidRequest
 from service.domain.statuses import Counts
 
 Interval = Literal["hour", "day", "week"]
-Grouping = Literal["branch", "environment"]
+RunGrouping = Literal["branch", "environment"]
+Grouping = Literal[RunGrouping, "owner"]
 
 MAX_BUCKETS: Final = 400
 MAX_GROUPS: Final = 20
@@ -50,6 +51,12 @@ def choose_range(from_ms: int | None, to_ms: int | None, interval: Interval, now
     return StatsRange(start, end)
 
 
+def pass_rate(counts: Counts) -> float | None:
+    """Return the share of the executed results that passed, or None if no result was executed."""
+    executed = counts.passed + counts.failed + counts.error
+    return counts.passed / executed if executed else None
+
+
 class StatsBucketRow(NamedTuple):
     """The runs of one group that completed in one interval. `counts` are sums over these runs.
 
@@ -59,7 +66,7 @@ class StatsBucketRow(NamedTuple):
     start_ms: int
     group: str | None
     runs: int
-    failed_runs: int
+    failed_runs: int | None  # None for owners
     counts: Counts
     pass_rate: float | None
     duration_p50_ms: int | None

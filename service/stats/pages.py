@@ -163,7 +163,7 @@ def rate_trend(stats: Statistics) -> RateTrend:
         chart=rate_chart([day.pass_rate if day else None for day in days.values()]),
         columns=tuple(_rate_column(start_ms, day) for start_ms, day in days.items()),
         runs=sum(bucket.runs for bucket in stats.buckets),
-        failed_runs=sum(bucket.failed_runs for bucket in stats.buckets),
+        failed_runs=sum(bucket.failed_runs or 0 for bucket in stats.buckets),
         passed=passed,
         executed=executed,
     )

@@ -10,7 +10,7 @@ from service.database.statements import compose
 from service.domain.filters import RunFilter
 from service.domain.ids import OrgId, completed_ms
 from service.domain.statuses import Counts
-from service.stats.model import LENGTHS_MS, MAX_RUNS, Grouping, Interval, StatsBucketRow
+from service.stats.model import LENGTHS_MS, MAX_RUNS, Interval, RunGrouping, StatsBucketRow
 
 
 class StatsPage(NamedTuple):
@@ -29,7 +29,7 @@ async def find(
     org_id: OrgId,
     filter_: RunFilter,
     interval: Interval,
-    group_by: Grouping | None,
+    group_by: RunGrouping | None,
     max_runs: int = MAX_RUNS,
 ) -> StatsPage:
     """Return the statistics of the newest `max_runs` runs."""
@@ -39,13 +39,13 @@ async def find(
     return StatsPage(list(map(_bucket, rows)), None if oldest_run is None else completed_ms(oldest_run))
 
 
-def statement_name(filter_: RunFilter, group_by: Grouping | None) -> str:
+def statement_name(filter_: RunFilter, group_by: RunGrouping | None) -> str:
     """Return the name of the statement, by the index that yields the runs, and by whether they are grouped."""
     name = "stats_of_organization" if filter_.project_id is None else "stats_of_project"
     return name if group_by is None else f"grouped_{name}"
 
 
-def stats_values(interval: Interval, group_by: Grouping | None, max_runs: int = MAX_RUNS) -> dict[str, Any]:
+def stats_values(interval: Interval, group_by: RunGrouping | None, max_runs: int = MAX_RUNS) -> dict[str, Any]:
     """Return the parameters of statistics."""
     length = timedelta(milliseconds=LENGTHS_MS[interval])
     return {"length": length, "group_by": group_by, "max_runs": max_runs}

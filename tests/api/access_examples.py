@@ -96,6 +96,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     "list_owners": (Example(query=_PROJECT),),
     "get_case": (_of("case"),),
     "list_case_history": (_of("case"),),
+    "get_costs": (Example(query={"group_by": "project"}), Example(query=_PROJECT)),
     "get_stats": (Example(query={"from": "2026-05-01", "to": "2026-06-01"}), Example(query=_PROJECT)),
     "list_projects": (Example(),),
     "get_project": (Example(_PROJECT),),

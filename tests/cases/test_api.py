@@ -47,6 +47,7 @@ async def test_statistics_cover_only_executed_results(stored: Api) -> None:
             "first_commit": None, "last_good_commit": None, "runs": None, "failed": None, "flaky": None,
             "failure_rate": None,
         },
+        "costs": None,
     }  # fmt: skip
     assert await stored.get(f"/v1/cases/{case['id']}") == case
 

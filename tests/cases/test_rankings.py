@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from service.cases import store as cases_store
-from service.cases.model import RankedCases, Ranking
+from service.cases.model import RankedCases, RunRanking
 from service.cases.store import RankingBudgets
 from service.database import database
 from service.domain.filters import ResultFilter
@@ -41,20 +41,22 @@ async def read_runs(pool: asyncpg.Pool, filter_: ResultFilter) -> list[Run]:
 
 
 async def rank(
-    pool: asyncpg.Pool, filter_: ResultFilter, ranking: Ranking, runs: int = 50, limit: int = 100, **budgets: int
+    pool: asyncpg.Pool, filter_: ResultFilter, ranking: RunRanking, runs: int = 50, limit: int = 100, **budgets: int
 ) -> RankedCases:
     async with database.as_organization(pool, ORG) as connection:
         return await cases_store.list_ranked(connection, ORG, filter_, ranking, runs, limit, RankingBudgets(**budgets))
 
 
-def value(row: StoredResult, ranking: Ranking) -> int:
+def value(row: StoredResult, ranking: RunRanking) -> int:
     """Return the number that a result adds to the rank of its case."""
     if ranking == "duration":
         return max(row.duration_ms, 0) if row.status in EXECUTED else 0
     return int(row.status in ("f", "e")) if ranking == "failures" else int(row.flaky)
 
 
-def ranked_ids(rows: Iterable[StoredResult], runs: Sequence[Any], filter_: ResultFilter, ranking: Ranking) -> list[str]:
+def ranked_ids(
+    rows: Iterable[StoredResult], runs: Sequence[Any], filter_: ResultFilter, ranking: RunRanking
+) -> list[str]:
     """Return the cases with the largest sums in these runs, which are sorted from the newest one."""
     sums: dict[int, int] = defaultdict(int)
     newest: dict[int, int] = {}
@@ -69,8 +71,8 @@ def ids(page: RankedCases) -> list[str]:
     return [case.id for case in page.cases]
 
 
-@pytest.mark.parametrize("ranking", get_args(Ranking))
-async def test_ranking_equals_the_model(filled: Store, api_pool: asyncpg.Pool, ranking: Ranking) -> None:
+@pytest.mark.parametrize("ranking", get_args(RunRanking))
+async def test_ranking_equals_the_model(filled: Store, api_pool: asyncpg.Pool, ranking: RunRanking) -> None:
     await filled.pool.execute("UPDATE runs SET complete = passed > 3")
     rows = await read_rows(filled.pool)
     sizes = set()
@@ -88,9 +90,9 @@ async def test_ranking_equals_the_model(filled: Store, api_pool: asyncpg.Pool, r
     assert {0, 2} < sizes
 
 
-@pytest.mark.parametrize("ranking", get_args(Ranking))
+@pytest.mark.parametrize("ranking", get_args(RunRanking))
 async def test_states_are_compared_before_cases_are_limited(
-    filled: Store, api_pool: asyncpg.Pool, ranking: Ranking
+    filled: Store, api_pool: asyncpg.Pool, ranking: RunRanking
 ) -> None:
     """A limit of one ranked case suffices for each case, because only cases in the states are ranked."""
     await insert_states(filled.pool, "flaky", "linux", "c.case_key % 2 = 0")
@@ -107,9 +109,9 @@ async def test_states_are_compared_before_cases_are_limited(
 
 
 @pytest.mark.parametrize("hashed", [1, cases_store.MAX_HASHED])
-@pytest.mark.parametrize("ranking", get_args(Ranking))
+@pytest.mark.parametrize("ranking", get_args(RunRanking))
 async def test_owners_are_compared_before_cases_are_limited(
-    filled: Store, api_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, ranking: Ranking, hashed: int
+    filled: Store, api_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, ranking: RunRanking, hashed: int
 ) -> None:
     monkeypatch.setattr(cases_store, "MAX_HASHED", hashed)
     unfiltered = (await rank(api_pool, ResultFilter(project_id="shop"), ranking)).cases
@@ -186,13 +188,13 @@ async def test_large_newest_run_is_ranked_as_far_as_it_was_read(filled: Store, a
 async def test_filters_compare_a_limited_number_of_cases(filled: Store, api_pool: asyncpg.Pool) -> None:
     every_case = ids(await rank(api_pool, ResultFilter(project_id="shop"), "failures", 200))
     filter_ = ResultFilter(project_id="shop", words=("none",))
-    assert await rank(api_pool, filter_, "failures", 200, cases=len(every_case)) == ([], False)
-    assert await rank(api_pool, filter_, "failures", 200, cases=len(every_case) - 1) == ([], True)
+    assert (await rank(api_pool, filter_, "failures", 200, cases=len(every_case)))[:2] == ([], False)
+    assert (await rank(api_pool, filter_, "failures", 200, cases=len(every_case) - 1))[:2] == ([], True)
     full = await rank(api_pool, ResultFilter(project_id="shop"), "failures", 200, 2, cases=2)
     assert (ids(full), full.truncated) == (every_case[:2], False)
 
 
 async def test_project_without_a_complete_run_has_no_durations(filled: Store, api_pool: asyncpg.Pool) -> None:
     await filled.pool.execute("UPDATE runs SET complete = false")
-    assert await rank(api_pool, ResultFilter(project_id="shop"), "duration") == ([], False)
-    assert await rank(api_pool, ResultFilter(project_id="none"), "failures") == ([], False)
+    assert (await rank(api_pool, ResultFilter(project_id="shop"), "duration"))[:2] == ([], False)
+    assert (await rank(api_pool, ResultFilter(project_id="none"), "failures"))[:2] == ([], False)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from service.artifacts import store as artifacts_store
 from service.cases import store as cases_store
-from service.cases.model import Ranking
+from service.cases.model import RunRanking
 from service.comparison import store as comparison_store
 from service.database.engines import CITUS
 from service.database.pages import page_by_id_statement
@@ -137,6 +137,7 @@ def composed_lists() -> set[Statement]:
         | failure_groups()
         | stats()
         | rankings()
+        | costs()
         | {compose("page_of_projects"), compose("creation_of_runs"), gates_store.statement()}
     )
 
@@ -173,7 +174,7 @@ def rankings() -> set[Statement]:
     """The statements of ranked lists of cases."""
     owners = ({}, {"ranks_of_any_owner": "ranks_of_owner"}, {"ranks_of_any_owner": "ranks_of_large_owner"})
     choices = [choice | owner for choice in state_choices("ranks") for owner in owners]
-    return {compose(f"ranked_by_{ranking}", **choice) for ranking in get_args(Ranking) for choice in choices}
+    return {compose(f"ranked_by_{ranking}", **choice) for ranking in get_args(RunRanking) for choice in choices}
 
 
 def state_choices(filtered: str) -> list[dict[str, str]]:
@@ -185,6 +186,21 @@ def owner_choices() -> list[dict[str, str]]:
     """The choices of a statement with a filter by an owner that has few cases."""
     of_owner = {"cases_of_any_owner": "cases_of_owner"}
     return [of_owner, {"cases_in_any_state": "cases_not_in_states"} | of_owner]
+
+
+def costs() -> set[Statement]:
+    """The sums of costs of a range."""
+    names = ("range_of_costs", "costs_of_days", "costs_of_owners")
+    groups = {
+        "suite_of_case": "costs_of_cases", "owner_of_case": "costs_of_cases", "project_of_row": "costs_of_projects",
+        "job_of_row": "costs_of_jobs",
+    }  # fmt: skip
+    return (
+        {compose(name) for name in names}
+        | {compose("costs_of_groups", costs_of_range=rows, group_name=group) for group, rows in groups.items()}
+        | {compose("p95_of_groups", group_name=group) for group in groups}
+        | {compose("cases_by_duration", **choice) for choice in state_choices("ranks")}
+    )
 
 
 def stats() -> set[Statement]:
@@ -230,7 +246,7 @@ def composed_exports() -> dict[str, Statement]:
 
 def all_composed() -> dict[str, Statement]:
     """Every statement that any filter leads to, by name."""
-    single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
+    single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS, "runs_of_period", "roll_up")}
     receipts = receipt_pages() | receipt_pages(**CITUS.run_of_receipt)
     requested = {compose(name) for name in REQUESTED} | {compose(name, **ONE_ORGANIZATION) for name in REQUESTED}
     pages = {artifacts_store.page_statement()}

@@ -92,7 +92,8 @@ VALUES: dict[str, object] = {
     "range_results": 60_000, "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
     "revisions": ["1"], "patterns": ["%a%"], "is_ascii": True, "requires_result": True, "candidates": 150,
     "users": ["team-a"], "suite_hashes": ["7"], "receipt_id": "rcp_1", "name": "case 1", "variant": "{}",
-    "states": ["broken"], "owner": "owner 1", "first": "",
+    "states": ["broken"], "owner": "owner 1", "names": ["suite 1"], "first": "2026-05-01", "last": "2026-05-30",
+    "interval": "day", "is_month": False,
 }  # fmt: skip
 
 
@@ -198,6 +199,7 @@ async def test_statements_open_only_the_months_of_their_range(connection: Any) -
     for statement in limited:
         if statement.name == "failure_group_range":
             continue
+        await connection.execute(f"SET ROLE {'results_worker' if statement.name == 'roll_up' else 'results_api'}")
         nodes = await explain(connection, statement, MODES[0])
         months = {table[-7:] for node in nodes if "_2026_" in (table := node.get("Relation Name", ""))}
         assert months <= {"2026_01", "2026_02"}, statement.name

@@ -41,6 +41,16 @@ INSERT INTO case_states (org_id, case_key, project_id, environment, state) VALUE
 INSERT INTO case_owners (org_id, case_key, owner, project_id) VALUES ($1, 1, '@acme/qa', 'shop') ON CONFLICT DO NOTHING;
 INSERT INTO case_histories (org_id, project_id, environment, branch, newest_run, run_keys, document)
     SELECT org_id, 'shop', '', 'main', run_key, ARRAY[run_key], '' FROM runs WHERE org_id = $1 LIMIT 1;
+INSERT INTO cost_days (org_id, project_id, start, is_month, runs, passed, failed, error, skipped, canceled, flaky,
+                       attempts, unknown_durations, duration_ms, retry_ms)
+    VALUES ($1, 'shop', '2026-05-20', false, 1, 1, 0, 0, 0, 0, 0, 1, 0, 5, 0);
+INSERT INTO case_costs (org_id, project_id, start, case_key, passed, failed, error, skipped, canceled, flaky, attempts,
+                        unknown_durations, duration_ms, retry_ms)
+    VALUES ($1, 'shop', '2026-05-20', 1, 1, 0, 0, 0, 0, 0, 1, 0, 5, 0);
+INSERT INTO job_costs (org_id, project_id, start, job, passed, failed, error, skipped, canceled, flaky,
+                       attempts, unknown_durations, duration_ms, retry_ms)
+    VALUES ($1, 'shop', '2026-05-20', 'unit', 1, 0, 0, 0, 0, 0, 1, 0, 5, 0);
+INSERT INTO cost_changes (org_id, project_id, day) VALUES ($1, 'shop', '2026-05-20');
 INSERT INTO state_positions (org_id, event_number) VALUES ($1, 1);
 INSERT INTO failure_group_states (org_id, fingerprint, project_id, environments, opened_at, opened_run_id, last_run_id)
     VALUES ($1, 7, 'shop', '{""}', now(), 'run_1', 'run_1');

@@ -45,6 +45,7 @@ ALWAYS = {
     "list_failures": {"project_id": "shop"},
     "list_owners": {"project_id": "shop"},
     "get_stats": {"from": "2026-05-20", "to": "2026-05-21"},
+    "get_costs": {"project_id": "shop", "from": "2026-05-20", "to": "2026-05-21"},
 }
 FURTHER = {
     "list_cases": [{"sort": "failures", "branch": "main"}],
@@ -55,7 +56,8 @@ PAIRED = ("status", "project_id", "case")  # they choose the statement
 # Operations whose responses change when the untrusted runs are promoted, so that the comparison isn't vacuous.
 SENSITIVE = {
     "list_results", "list_runs", "compare_run", "list_receipts", "list_cases", "get_case", "list_case_history",
-    "get_stats", "list_projects", "get_project", "list_failures", "get_failure", "console", "backtest_project",
+    "get_stats", "get_costs", "list_projects", "get_project", "list_failures", "get_failure", "console",
+    "backtest_project",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from service.domain.filters import RunFilter
 from service.domain.timestamps import from_ms, to_ms
 from service.stats import store as stats_store
 from service.stats.contract import write_bucket
-from service.stats.model import Grouping, Interval, bucket_start
+from service.stats.model import Interval, RunGrouping, bucket_start
 from service.stats.store import StatsPage
 from tests.database.filled import ORG, distrust_runs
 from tests.results.test_list import ms
@@ -47,13 +47,13 @@ async def runs(filled: Store) -> Sequence[asyncpg.Record]:
 
 
 async def find(
-    pool: asyncpg.Pool, filter_: RunFilter, interval: Interval, group_by: Grouping | None, max_runs: int = 20_000
+    pool: asyncpg.Pool, filter_: RunFilter, interval: Interval, group_by: RunGrouping | None, max_runs: int = 20_000
 ) -> StatsPage:
     async with database.as_organization(pool, ORG) as connection:
         return await stats_store.find(connection, ORG, filter_, interval, group_by, max_runs)
 
 
-def expected(runs: Sequence[Any], interval: Interval, group_by: Grouping | None) -> list[Any]:
+def expected(runs: Sequence[Any], interval: Interval, group_by: RunGrouping | None) -> list[Any]:
     """Return the buckets of these runs."""
     sizes = Counter((run[group_by] or "") if group_by else None for run in runs)
     largest = sorted(sizes, key=lambda name: (-sizes[name], name))
@@ -101,7 +101,7 @@ async def test_buckets_equal_the_model(runs: Sequence[Any], api_pool: asyncpg.Po
     for filter_ in FILTERS:
         matching = [run for run in runs if matches(run, filter_)]
         for interval in get_args(Interval):
-            for group_by in (None, *get_args(Grouping)):
+            for group_by in (None, *get_args(RunGrouping)):
                 page = await find(api_pool, filter_, interval, group_by)
                 found = list(map(write_bucket, page.buckets))
                 assert found == expected(matching, interval, group_by), (filter_, interval, group_by)

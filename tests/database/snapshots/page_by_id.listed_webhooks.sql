@@ -15,7 +15,8 @@ FROM (
             SELECT w.webhook_id AS id, w.url, w.description, w.events,
             ARRAY (SELECT type FROM unnest(w.events) type WHERE type <> ALL ($2::text[])) AS never_sent,
             w.project_id, w.format,
-            json_build_object('project_id', w.project_id, 'branch', w.branch, 'owner', w.owner, 'state', w.state) AS filters, w.enabled, w.disabled_reason, w.failures,
+            json_build_object('project_id', w.project_id, 'branch', w.branch, 'owner', w.owner, 'state', w.state) AS filters,
+            w.enabled, w.disabled_reason, w.failures,
             rfc3339(w.failing_since) AS failing_since, rfc3339(w.paused_until) AS paused_until,
             rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
             rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at FROM webhooks w
