@@ -38,7 +38,10 @@ class CaseIdentity(TypedDict):
     owners: Annotated[list[str], Field(description="Names from CODEOWNERS, a map of owners, or a property of the test")]
 
 
-_CostsRange = TypedDict("_CostsRange", {"from": Day, "to": Day})
+_CostsRange = TypedDict(
+    "_CostsRange",
+    {"from": Annotated[Day, Field(description="First day")], "to": Annotated[Day, Field(description="Last day")]},
+)
 
 
 @closed
@@ -46,7 +49,7 @@ class CaseCosts(_CostsRange):
     """The costs of a case on these days in UTC."""
 
     runs: Annotated[int, Field(description="Runs of the project on these days")]
-    results: int
+    results: Annotated[int, Field(description="Results of the case")]
     attempts: Annotated[int, Field(description="Executions, including those that were repeated; none if skipped")]
     duration_ms: Annotated[int, Field(description="Of all executions with a known duration")]
     retry_duration_ms: Annotated[int, Field(description="Of failing executions that were repeated in their run")]

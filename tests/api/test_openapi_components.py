@@ -160,6 +160,7 @@ def test_uploads_have_file_fields() -> None:
     assert {name: field["items"] for name, field in fields.items()} == {
         "report": FILE,
         "split": FILE,
+        "owners": FILE,
         "attachment": FILE,
     }
 

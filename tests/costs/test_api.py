@@ -9,6 +9,7 @@ from service.costs import store as costs_store
 from service.costs.roll_up import roll_up_costs
 from service.database import statements
 from tests.costs.test_roll_up import DAY, OLD, PERIOD, TODAY, at, attempt, run
+from tests.owners import set_owners
 from tests.run_events import result
 from tests.served import Api
 
@@ -29,12 +30,8 @@ async def fill(api: Api) -> None:
     today = run("today", [result("b", duration_ms=100), result("c", suite="other", duration_ms=None)], TODAY, time=now)
     del today["data"]["run"]["completed_at"]
     await api.store.ingest(today)
-    await api.store.pool.execute(
-        "INSERT INTO case_owners (org_id, case_key, owner, project_id) SELECT 1, case_key, owner, 'shop'"
-        " FROM cases CROSS JOIN LATERAL"
-        " unnest(CASE name WHEN 'a' THEN ARRAY['web', 'pay'] WHEN 'b' THEN ARRAY['web'] END)"
-        " AS owner WHERE project_id = 'shop'"
-    )
+    owners = {"name = 'a' AND project_id = 'shop'": ["pay", "web"], "name = 'b' AND project_id = 'shop'": ["web"]}
+    await set_owners(api.store.pool, owners)
 
 
 def brief(costs: Any) -> list[tuple[Any, ...]]:
