@@ -48,10 +48,10 @@ ChosenSecret = Annotated[
     ),
 ]
 
-_FORMAT: Final[Any] = Field(
-    "standard",
-    description="`standard`: the envelope of the event. `slack`, `teams`: messages for people, at most 20 per hour",
-)
+WebhookFormatIn = Annotated[
+    WebhookFormat,
+    Field(description="`standard`: envelopes of events. `slack`, `teams`: messages for people, at most 20 per hour"),
+]
 
 
 class _Strict(BaseModel):
@@ -75,7 +75,7 @@ class WebhookIn(_Strict):
     description: Description = ""
     project_id: Identifier | None = Field(None, description="Deliver only the events of this project")
     enabled: bool = True
-    format: WebhookFormat = _FORMAT
+    format: WebhookFormatIn = "standard"
     filters: FiltersIn = FiltersIn()
     secret: ChosenSecret | None = None
 
@@ -88,7 +88,7 @@ class WebhookPatch(Patch):
     description: Description = Field(default_factory=str)
     project_id: Identifier | None = None
     enabled: bool = Field(default_factory=bool)
-    format: WebhookFormat = _FORMAT
+    format: WebhookFormatIn = Field(default_factory=lambda: "standard")
     filters: FiltersIn = Field(FiltersIn(), description="Absent filters keep their values; null removes one")
 
 

@@ -69,7 +69,8 @@ def test_absent_fields_of_requests_have_no_default_that_the_service_ignores() ->
     }
     patches = ("FailurePatch", "MemberPatch", "ProjectPatch", "PublisherPatch", "QuarantinePatch", "WebhookPatch")
     assert defaults == {
-        "WebhookIn": {"events": [], "description": "", "enabled": True}, **{patch: {} for patch in patches},
+        "WebhookIn": {"events": [], "description": "", "enabled": True, "format": "standard"},
+        **{patch: {} for patch in patches},
     }  # fmt: skip
 
 
