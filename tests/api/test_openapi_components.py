@@ -180,7 +180,7 @@ async def test_published_events_match_the_payloads_of_webhooks(api: Api) -> None
     await api.send("POST", "/v1/quarantines", json={"project_id": "shop", "name": "pays", "reason": "issue 7"})
     hook = await (await api.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
     await api.send("POST", f"/v1/webhooks/{hook['id']}/test")
-    for number, status in enumerate(["passed", *["failed"] * 3, "passed"]):
+    for number, status in enumerate(["passed", *["failed"] * 3, "passed", "failed"]):
         completed_at = f"2026-06-01T12:0{number}:00Z"
         event = run_event(f"r{number}", [result(status=status)], branch="main", completed_at=completed_at)
         await api.store.ingest(event)
@@ -189,7 +189,8 @@ async def test_published_events_match_the_payloads_of_webhooks(api: Api) -> None
     rows = await api.store.pool.fetch("SELECT event_id, type, data::text FROM events")
     assert {row["type"] for row in rows} == {
         "run.completed", "run.failed", "gate.decided", "release.gate_blocked", "quarantine.created", TEST,
-        "case.broken", "case.recovered",
+        "case.broken", "case.recovered", "case.flaky", "failure_group.opened",
+        "failure_group.resolved", "failure_group.recurred",
     }  # fmt: skip
     components = strict_document()["components"]
     for event_id, event_type, data in rows:
