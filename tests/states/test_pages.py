@@ -105,7 +105,7 @@ async def test_page_of_a_result_states_the_state_of_its_case(site: Browser) -> N
 
 async def test_health_counts_unhealthy_cases_and_links_them(site: Browser) -> None:
     page = await site.open("/console/health?project_id=shop")
-    assert section(page, "states") == "Unhealthy cases On the default branch 1 broken 1 flaky"
+    assert section(page, "states") == "Unhealthy cases On the default branch By owner 1 broken 1 flaky"
     for state in ("broken", "flaky"):
         assert f'href="/console/tests?project_id=shop&amp;state={state}"' in section_html(page, "states")
     await site.api.store.ingest(run_event("other", project_id="blog"))
