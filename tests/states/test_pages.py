@@ -110,7 +110,7 @@ async def test_health_counts_unhealthy_cases_and_links_them(site: Browser) -> No
         assert f'href="/console/tests?project_id=shop&amp;state={state}"' in section_html(page, "states")
     await site.api.store.ingest(run_event("other", project_id="blog"))
     other = await site.open("/console/health?project_id=blog")
-    assert section(other, "states") == "Unhealthy cases On the default branch No broken case No flaky case"
+    assert section(other, "states") == "Unhealthy cases On the default branch By owner No broken case No flaky case"
     assert "/console/tests" not in section_html(other, "states")
 
 
