@@ -18,6 +18,7 @@ from consumers.topology import Topology
 from consumers.webhooks import Dispatcher
 from service.costs.roll_up import roll_up_costs
 from service.database.database import Pool
+from service.digests.publish_digests import publish_digests
 from service.exports.run_export import Exporter
 from service.exports.write_export import READERS, ExportWriter
 from service.ingest.ingest_runs import RunIngest
@@ -137,6 +138,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("expired_minutes", 24 * 3_600, delete_minutes),
         PeriodicTask("expired_events", 3_600, partial(cleanup.delete_expired_events, context.pool)),
         PeriodicTask("expired_quarantines", 10, partial(publish_expired, context.pool)),
+        PeriodicTask("digests", 600, partial(publish_digests, context.pool, settings.link_base)),
         PeriodicTask("expired_splits", 3_600, partial(cleanup.delete_expired_splits, context.pool)),
         PeriodicTask("expired_receipts", 3_600, partial(cleanup.delete_expired_receipts, context.pool)),
     )

@@ -172,14 +172,14 @@ class FailureGroupObject(TypedDict):
 
 
 class DigestWeek(TypedDict):
-    """The sums of one week. Durations are in milliseconds, and null without results."""
+    """The sums of one week. Those of results are null if a day isn't rolled up yet."""
 
-    runs: int
+    runs: Annotated[int, Field(description="Trusted runs of the project that completed, also with an owner")]
     failed_runs: int
-    results: int
+    results: int | None
     duration_ms: int | None
     retry_duration_ms: int | None
-    opened: Annotated[int, Field(description="Failure groups that failed first, or again")]
+    opened: Annotated[int, Field(description="Events of failure groups that failed first, or again")]
     resolved: int
 
 
@@ -190,6 +190,7 @@ class DigestCase(TypedDict):
     suite: str
     name: str
     duration_ms: int
+    console: str
 
 
 class DigestGroup(TypedDict):
@@ -206,14 +207,16 @@ class DigestObject(TypedDict):
     """The week of a project, or of the cases of one owner in it, from Monday to Sunday in UTC."""
 
     project_id: str
-    owner: str | None
+    owner: Annotated[str | None, Field(description="Owner of the cases, which only the numbers of runs include all of")]
     week: Annotated[str, Field(examples=["2026-W48"], description="ISO week")]
-    current: DigestWeek
-    previous: DigestWeek
+    current: Annotated[DigestWeek, Field(description="The week")]
+    previous: Annotated[DigestWeek, Field(description="The week before")]
     broken: int
     flaky: int
     quarantined: int
-    open_groups: Annotated[list[DigestGroup], Field(description="The first 10, those with the most cases first")]
+    open_groups: Annotated[
+        list[DigestGroup], Field(description="The first 10, those with the most cases first; fewer if they are large")
+    ]
     open_group_count: int
     longest: Annotated[list[DigestCase], Field(description="The 5 cases with the longest total duration")]
     console: str
@@ -311,6 +314,13 @@ def group_json(group: FailureGroupObject) -> str:
     while len(encoded) > MAX_OBJECT_BYTES and group["cases"]:
         group = {**group, "cases": group["cases"][: len(group["cases"]) // 2]}
         encoded = orjson.dumps(group)
+    return encoded.decode()
+
+
+def digest_json(digest: DigestObject) -> str:
+    """Return the digest as JSON of at most `MAX_OBJECT_BYTES`: open groups are removed from the end if it's larger."""
+    while len(encoded := orjson.dumps(digest)) > MAX_OBJECT_BYTES and digest["open_groups"]:
+        digest = {**digest, "open_groups": digest["open_groups"][:-1]}
     return encoded.decode()
 
 

@@ -91,7 +91,7 @@ EVENTS: Final[Mapping[EventType, EventDefinition]] = {
 FilterName = Literal["branch", "owner", "state"]  # of webhooks; every subject can have a project
 # The subjects that have the property with which each filter is compared. The other events never match the filter.
 FILTERED_SUBJECTS: Final[Mapping[FilterName, tuple[EventSubject, ...]]] = {
-    "branch": ("run", "decision", "case", "failure_group"),
+    "branch": ("run", "decision", "case", "failure_group", "digest"),
     "owner": ("case", "failure_group", "digest"),
     "state": ("case",),
 }

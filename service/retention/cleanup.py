@@ -6,6 +6,7 @@ from typing import Final
 
 from service.artifacts import store as artifacts_store
 from service.database.database import Connection, Pool
+from service.digests import store as digests_store
 from service.domain.ids import OrgId
 from service.events import store as events_store
 from service.events.model import RETENTION_DAYS
@@ -82,8 +83,14 @@ async def delete_expired_usage(pool: Pool) -> int:
 
 
 async def delete_expired_events(pool: Pool) -> int:
-    """Delete events after their retention, and before them their deliveries; return the number of events."""
-    before_ms = int((await verified_now(pool)).timestamp() * 1000) - RETENTION_DAYS * _DAY_MS
+    """Delete events after their retention, and before them their deliveries; return the number of events.
+
+    Also delete the rows of digests, whose weeks are no longer published.
+    """
+    before = await verified_now(pool) - timedelta(days=RETENTION_DAYS)
+    async with pool.acquire() as connection:
+        await digests_store.prune(connection, before.date())
+    before_ms = int(before.timestamp() * 1000)
     await _delete_all(pool, lambda connection, limit: events_store.prune_deliveries(connection, before_ms, limit))
     return await _delete_all(pool, lambda connection, limit: events_store.prune(connection, before_ms, limit))
 

@@ -303,7 +303,8 @@ WITH deleted AS (
 SELECT count(*) FROM deleted
 
 -- name: delete_project(org_id, project_id)
---     (unless a process of version 0.9.0, which doesn't lock projects, has stored a run meanwhile)
+--     (unless a process of version 0.9.0, which doesn't lock projects, has stored a run meanwhile; with its digests)
+WITH deleted_digests AS (DELETE FROM digests WHERE org_id = :org_id AND project_id = :project_id)
 DELETE FROM projects
 WHERE org_id = :org_id AND project_id = :project_id AND deletion_requested_at IS NOT NULL
       AND NOT EXISTS (SELECT FROM runs WHERE org_id = :org_id AND project_id = :project_id)

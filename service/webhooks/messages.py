@@ -36,11 +36,11 @@ _FACTS: Final[Mapping[str, str]] = {
     "case": "suite file owners previous_state state.since_run_id state.first_commit state.last_good_commit state.runs"
     " state.failed state.flaky",
     "failure_group": "branch owners opened_at opened_run_id commit_sha last_good_commit last_run_id resolved_run_id",
-    "digest": "owner current.runs current.failed_runs previous.runs previous.failed_runs current.opened"
-    " current.resolved broken flaky quarantined",
+    "digest": "owner current.runs current.failed_runs previous.runs previous.failed_runs current.duration_ms"
+    " previous.duration_ms current.retry_duration_ms current.opened current.resolved broken flaky quarantined",
     SUMMARY: "since until other_count",
 }
-_UNNAMED: Final = re.compile(r"^(counts|current|named_case|state)\.|_(name|sha|id|at|count)$")  # no part of a label
+_UNNAMED: Final = re.compile(r"^(counts|current|named_case|state)\.|_(name|sha|id|at|count|ms)$")  # no part of a label
 # The links of each subject: paths of members with a URL, or templates for a path of the console.
 _LINKS: Final[Mapping[str, Mapping[str, str]]] = {
     "run": {"Run": "links.console", "CI job": "links.ci"},
@@ -122,7 +122,7 @@ def _lines(kind: str, subject: Mapping[str, Any], link_base: str) -> tuple[list[
                 _line(one["message"], f"{one['case_count']} tests", one["console"]) for one in subject["open_groups"]
             ]
             longest = [
-                _line(_name(case), f"{case['duration_ms'] / 60_000:.1f} min", cases + case["case"])
+                _line(_name(case), f"{case['duration_ms'] / 60_000:.1f} min", case["console"])
                 for case in subject["longest"]
             ]
             return groups[:5] + longest, subject["open_group_count"] + len(longest)
@@ -155,7 +155,9 @@ def _find(subject: Any, path: str) -> Any:
 
 
 def _shorten(path: str, value: Any) -> Any:
-    """Return a commit as 12 digits, and a time in minutes."""
+    """Return a commit as 12 digits, a time in minutes, and a duration in hours."""
+    if isinstance(value, int) and path.endswith("_ms"):
+        return f"{value / 3_600_000:.1f} h"
     if isinstance(value, str) and path.endswith(("_sha", "_commit")):
         return value[:12]
     return f"{value[:10]} {value[11:16]} UTC" if value and path.endswith(("_at", "since", "until")) else value

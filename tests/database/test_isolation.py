@@ -19,6 +19,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "events.number": "the relay numbers the events of all organizations in one order",
     "events.prune": "retention",
     "events.prune_deliveries": "retention",
+    "digests.prune": "retention",
     "retention.lease": "a worker leases due deletions of any organization",
     "exports.lease": "a worker leases the next export of any organization",
     "exports.find_abandoned": "a worker fails jobs whose workers crashed",

@@ -102,7 +102,8 @@ _DIGEST: Final[dict[str, Any]] = {
     ],
     "open_group_count": 14,
     "longest": [
-        {"case": "case_1", "suite": "tests.test_export", "name": "test_exports_year", "duration_ms": 5_400_000}
+        {"case": "case_1", "suite": "tests.test_export", "name": "test_exports_year", "duration_ms": 5_400_000,
+         "console": f"{BASE}/console/cases/case_1"}
     ],
     "console": f"{BASE}/console/health?project_id=shop",
 }  # fmt: skip
