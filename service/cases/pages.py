@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import MultiDict
 
 from service.cases.contract import CasesQuery
-from service.cases.model import CaseRow
+from service.cases.model import CaseRow, RankedCases
 from service.cases.operations import (
     MAX_VARIANTS,
     find_case,
@@ -27,7 +27,7 @@ from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_links, page_url, render
 from service.database.pages import ListPage
 from service.domain.code_links import CodeLinks
-from service.domain.errors import Gone, NotFound
+from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.statuses import EXECUTED, FAILING, SEVERITY, STATE_VALUES, ResultStatus, StateValue
 from service.http.authentication import get_caller
 from service.http.process import RESOURCES, Resources
@@ -48,11 +48,12 @@ _MAX_READS: Final = 5  # of 100 cases each
 _RUNS: Final = "50"
 _RANKED_ROWS: Final = "50"
 _RANKED_RUNS: Final = "200"
-_VIEWS: Final = (  # text, ranking, and the range, which starts with the first day of this month if there is one
-    ("All tests", "", None),
-    ("Most failing", "failures", "this month"),
-    ("Flakiest", "flaky", "this month"),
-    ("Slowest", "duration", None),
+_VIEWS: Final = (  # text, ranking, the range, which starts with the first day of this month, and changed filters
+    ("All tests", "", None, {}),
+    ("Most failing", "failures", "this month", {}),
+    ("Flakiest", "flaky", "this month", {}),
+    ("Slowest", "duration", None, {}),
+    ("Longest in total", "total_duration", None, {"branch": None}),
 )
 _RESULTS: Final = 100  # of the page of a case
 _LISTED_FAILURES: Final = 10
@@ -69,7 +70,11 @@ async def show_tests(request: web.Request) -> web.Response:
     form.values.update({name: request.query.getall(name, []) for name in _REPEATED})
     resources, caller = request.app[RESOURCES], get_caller(request)
     project_id = (query.project_id or await find_newest_project(resources, caller)) if query else None
-    found = await _find_tests(request, query, project_id) if query and project_id else TestsPage([])
+    found = TestsPage([])
+    try:
+        found = await _find_tests(request, query, project_id) if query and project_id else found
+    except InvalidRequest as error:
+        form = form._replace(error=error)
     context = {
         "project_id": project_id,
         "projects": await find_projects(resources, caller),
@@ -146,11 +151,11 @@ class FoldedTest(NamedTuple):
 
 
 class TestsPage(NamedTuple):
-    """The tests of a page. `truncated` states that a ranking reached a limit."""
+    """The tests of a page. `ranked` has the limits and the costs of a ranking."""
 
     tests: list[FoldedTest]
     next_cursor: str | None = None
-    truncated: bool = False
+    ranked: RankedCases = RankedCases((), truncated=False)
 
 
 async def _find_tests(request: web.Request, query: CasesQuery, project_id: str) -> TestsPage:
@@ -158,7 +163,7 @@ async def _find_tests(request: web.Request, query: CasesQuery, project_id: str) 
     of_project = query.model_copy(update={"project_id": project_id})
     if query.sort is not None:
         ranked = await rank_cases(pool, caller, of_project, query.sort)
-        return TestsPage(fold_cases(ranked.cases), None, ranked.truncated)
+        return TestsPage(fold_cases(ranked.cases), None, ranked)
     listed = await _list_suites(request, of_project)
     return TestsPage(fold_cases(listed.items), listed.next_cursor)
 
@@ -195,7 +200,7 @@ async def _list_suites(request: web.Request, query: CasesQuery) -> ListPage[Case
 def _views(app: web.Application, form: FilterForm, project_id: str | None) -> Mapping[str, dict[str, Any]]:
     """Return the links to the list and to the rankings, by ranking. They keep the filters, but not the dates.
 
-    The current ranking is called the ranking of this month only if it is.
+    The longest tests are those of all branches. The current ranking is called the ranking of this month only if it is.
     """
     kept = {**form.values, "project_id": project_id, "to": None}
     month = f"{datetime.now(UTC):%Y-%m}-01"
@@ -204,9 +209,9 @@ def _views(app: web.Application, form: FilterForm, project_id: str | None) -> Ma
         sort: {
             "text": text,
             "more": None if sort == other else range_,
-            "href": page_url(app, "tests", {**kept, "sort": sort, "from": month if range_ else None}),
+            "href": page_url(app, "tests", {**kept, **fixed, "sort": sort, "from": month if range_ else None}),
         }
-        for text, sort, range_ in _VIEWS
+        for text, sort, range_, fixed in _VIEWS
     }
 
 

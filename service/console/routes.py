@@ -14,6 +14,7 @@ from service.cases import pages as cases_pages
 from service.console.forms import redirect
 from service.console.pages import ConsoleRoute
 from service.console.rendering import get_static_file, page_url
+from service.costs import pages as costs_pages
 from service.events import pages as events_pages
 from service.exports import pages as exports_pages
 from service.failures import pages as failures_pages
@@ -61,6 +62,7 @@ ROUTES: Final = (
     *cases_pages.ROUTES,
     *owner_pages.ROUTES,
     *stats_pages.ROUTES,
+    *costs_pages.ROUTES,
     *failures_pages.ROUTES,
     *gates_pages.ROUTES,
     *quarantines_pages.ROUTES,

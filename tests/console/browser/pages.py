@@ -61,6 +61,15 @@ PAGES: Final = (
     ),
     PageCase("owners", lambda site: f"/console/owners?{urlencode({'project_id': site.project_id})}"),
     PageCase("owner", lambda site: f"/console/owners?{urlencode({'project_id': site.project_id, 'owner': OWNER})}"),
+    PageCase(
+        "tests-longest",
+        lambda site: f"/console/tests?{urlencode({'project_id': site.project_id, 'sort': 'total_duration'})}",
+    ),
+    PageCase("costs", lambda site: f"/console/costs?{urlencode({'project_id': site.project_id})}"),
+    PageCase(
+        "costs-owners",
+        lambda site: f"/console/costs?{urlencode({'project_id': site.project_id, 'group_by': 'owner'})}",
+    ),
     PageCase("health", lambda site: f"/console/health?{urlencode({'project_id': site.project_id})}"),
     PageCase(
         "health-branch",
