@@ -4,7 +4,8 @@
 
 The day has one project with `runs` runs of 10,000 results: 10 million by default. One percent of the results fail, and
 one percent pass on a retry. The requests are for two other projects, which also have runs of today: 10,000 cases for 30
-days, and 1,000 cases for 400 days, of which the older months are merged. Each case has one of 20 owners.
+and 3 days, and 1,000 cases for 400 days, of which the older months are merged, and for 30 days.
+Each case has one of 20 owners.
 
 Budgets: a roll-up ends within the 900 s of its statements; p99 of 50 ms for the statements of a request.
 """
@@ -34,7 +35,7 @@ from service.stats.contract import StatsQuery
 from service.stats.operations import find_stats
 
 _SQL: Final = Path(__file__).parent / "costs.sql"
-_RANGES: Final = {"wide": 30, "long": 400}  # days; with 10,000 and 1,000 cases
+_RANGES: Final = (("wide", 30), ("wide", 3), ("long", 400), ("long", 30))  # days; with 10,000 and 1,000 cases
 _BARE: Final = (
     "SELECT case_key, sum(duration_ms) AS total FROM case_costs WHERE org_id = 1 AND project_id = $1 AND start >= $2"
     " GROUP BY case_key ORDER BY total DESC LIMIT 20"
@@ -119,7 +120,7 @@ async def run(url: str, runs: int, rounds: int) -> None:
     await close_pool(pool)
     pool = await open_pool(url, "results_api", 1)
     caller = Caller(OrgId(1), "key_1", "viewer", None)
-    for project_id, days in _RANGES.items():
+    for project_id, days in _RANGES:
         bare = await measure_bare(pool, project_id, days, rounds)
         print(f"{project_id}, {days} days: bare query {quantiles(bare)}")
         for name, request in requests_of(pool, caller, project_id, days).items():

@@ -48,12 +48,12 @@ _MAX_READS: Final = 5  # of 100 cases each
 _RUNS: Final = "50"
 _RANKED_ROWS: Final = "50"
 _RANKED_RUNS: Final = "200"
-_VIEWS: Final = (  # text, ranking, the range, which starts with the first day of this month, and changed filters
-    ("All tests", "", None, {}),
-    ("Most failing", "failures", "this month", {}),
-    ("Flakiest", "flaky", "this month", {}),
-    ("Slowest", "duration", None, {}),
-    ("Longest in total", "total_duration", None, {"branch": None}),
+_VIEWS: Final = (  # text, ranking, and the range, which starts with the first day of this month if there is one
+    ("All tests", "", None),
+    ("Most failing", "failures", "this month"),
+    ("Flakiest", "flaky", "this month"),
+    ("Slowest", "duration", None),
+    ("Longest in total", "total_duration", None),
 )
 _RESULTS: Final = 100  # of the page of a case
 _LISTED_FAILURES: Final = 10
@@ -209,9 +209,10 @@ def _views(app: web.Application, form: FilterForm, project_id: str | None) -> Ma
         sort: {
             "text": text,
             "more": None if sort == other else range_,
-            "href": page_url(app, "tests", {**kept, **fixed, "sort": sort, "from": month if range_ else None}),
+            "href": page_url(app, "tests", {**of_view, "sort": sort, "from": month if range_ else None}),
         }
-        for text, sort, range_, fixed in _VIEWS
+        for text, sort, range_ in _VIEWS
+        for of_view in ({**kept, "branch": None} if sort == "total_duration" else kept,)
     }
 
 
