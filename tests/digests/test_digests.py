@@ -325,7 +325,7 @@ async def test_digest_waits_for_costs_and_then_lacks_them(store: Store, monkeypa
     assert digest["previous"]["results"] == 0
 
 
-async def test_changed_day_isnt_rolled_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changed_day_is_not_rolled_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await subscribe(store)
     await store_run(store)
     await store.pool.execute("INSERT INTO cost_changes SELECT 1, 'shop', $1::date", WEEK)
