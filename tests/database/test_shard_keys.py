@@ -28,6 +28,9 @@ ACROSS_SHARDS: Final = {
 BOTH: Final = {
     "retention.delete_artifacts_of_run": "deletes the artifacts of one run and requests the deletion of their files",
     "retention.expire_exports": "updates the exports of one run",
+    "retention.delete_project": "deletes one project with its digests",
+    "digests.find_due": "reads the webhooks of one organization that name digests",
+    "digests.read_digest": "counts the events of one project in two weeks",
     "exports.delete_artifact": "deletes one artifact",
     "receipts.find_one": "reads one receipt",
     "committed_cases": "reads the versions of the organizations of a batch",

@@ -279,7 +279,11 @@ INVALID_CALLS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("list_failure_groups", {"project_id": "shop", "from": "yesterday"}, "^from: must be a date"),
     ("rank_cases", {"sort": "flaky"}, "^project_id: is required"),
     ("rank_cases", {"sort": "flaky", "state": "bad"}, "^state.0: must be 'healthy', 'flaky' or 'broken'"),
-    ("rank_cases", {"project_id": "shop", "sort": "age"}, "^sort: must be 'failures', 'flaky', 'duration' or 'total_duration'"),
+    (
+        "rank_cases",
+        {"project_id": "shop", "sort": "age"},
+        "^sort: must be 'failures', 'flaky', 'duration' or 'total_duration'",
+    ),
 )
 
 
