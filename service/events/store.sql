@@ -10,17 +10,20 @@ WITH new AS (
         AS new (org_id, event_id, type, project_id, run_id, data, trace_context, branch, owners, state)
     RETURNING org_id, event_id, type, project_id, branch, owners, state,
               {notice_subject} AS subject
-), subscribed AS (
-    SELECT new.org_id, hook.webhook_id, new.event_id, new.subject, hook.format
-    FROM new JOIN webhooks hook ON hook.org_id = new.org_id
-    WHERE hook.enabled AND is_subscribed(hook, new.type, new.project_id, new.branch, new.owners, new.state)
-    FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which then gets no delivery
 ), noticed AS (
     INSERT INTO notices (org_id, webhook_id, event_id, subject)
-    SELECT org_id, webhook_id, event_id, subject FROM subscribed WHERE format <> 'standard'
+    SELECT new.org_id, hook.webhook_id, new.event_id, new.subject
+    FROM new JOIN webhooks hook ON hook.org_id = new.org_id
+    WHERE hook.enabled AND hook.format <> 'standard'
+          AND is_subscribed(hook, new.type, new.project_id, new.branch, new.owners, new.state)
+    FOR KEY SHARE OF hook
 )
 INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
-SELECT org_id, webhook_id, delivery_id(webhook_id, event_id), event_id FROM subscribed WHERE format = 'standard'
+SELECT new.org_id, hook.webhook_id, delivery_id(hook.webhook_id, new.event_id), new.event_id
+FROM new JOIN webhooks hook ON hook.org_id = new.org_id
+WHERE hook.enabled AND hook.format = 'standard'
+      AND is_subscribed(hook, new.type, new.project_id, new.branch, new.owners, new.state)
+FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which then gets no delivery
 
 -- name: notice_subject  (of which a webhook gets at most one message per day: a case or a failure group; null: none)
 CASE WHEN split_part(type, '.', 1) IN ('case', 'failure_group') THEN data ->> 'id' END

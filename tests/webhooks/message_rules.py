@@ -28,6 +28,7 @@ _CARD: Final[dict[str, dict[str, Any]]] = {
 def check_slack(body: dict[str, Any]) -> None:
     """Check the limits, and that texts contain only the markup that messages write: bold labels, code, and links."""
     assert body.keys() <= _SLACK_MEMBERS
+    assert body["text"].isprintable()
     assert 1 <= len(body["text"]) <= 4_000
     assert not re.search("[<>]", body["text"])
     header, *blocks = body["blocks"]
@@ -82,6 +83,7 @@ def _check_element(element: dict[str, Any]) -> None:
         elif rule is str:
             assert isinstance(value, str)
             assert value.strip()
+            assert value.isprintable()
             assert not re.search(r"</?at\b", value, re.IGNORECASE)
         elif isinstance(rule, str):
             assert value["type"] == rule

@@ -197,6 +197,17 @@ async def test_concurrent_plans_create_no_message_twice(store: Store) -> None:
     assert await store.pool.fetchval("SELECT count(*) FROM notices WHERE due_at IS NULL") == 45
 
 
+async def test_webhook_that_is_being_planned_is_skipped(store: Store) -> None:
+    await add_slack(store)
+    await publish(store, ["case_1"])
+    async with store.pool.acquire() as connection, connection.transaction():
+        assert await webhooks_store.lock_planned(connection, NOON)
+        assert await plan_all(store, NOON) == 0
+        await publish(store, ["case_2"])  # doesn't wait for the plan
+    await plan_all(store, NOON)
+    assert await messages(store) == ["case.broken", "case.broken"]
+
+
 @pytest.mark.parametrize("step", ["lock_planned", "read_clock", "plan", "summarize", "find_events", "insert_test"])
 async def test_crash_of_a_plan_neither_repeats_nor_drops_a_notice(
     store: Store, monkeypatch: pytest.MonkeyPatch, step: str
