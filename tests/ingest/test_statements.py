@@ -1,5 +1,6 @@
 """The statements of a batch: their number doesn't depend on the number of its events, except for one per stored run."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -33,8 +34,11 @@ async def count(store: Store, statements: list[str], *events: dict[str, Any]) ->
 
 
 async def test_batch_executes_few_statements(store: Store, statements: list[str]) -> None:
-    assert await count(store, statements, run_event("run_1", [result("ships")])) == 11
-    assert await count(store, statements, *events_of("run_2")) == 13, "with the details and the failing cases"
+    now = datetime.now(UTC).isoformat()
+    await store.ingest(*events_of("today", time=now))  # creates the partitions of the month
+    assert await count(store, statements, run_event("run_1", [result("ships")], time=now)) == 11
+    assert await count(store, statements, *events_of("run_2", time=now)) == 13, "with the details and the failing cases"
+    assert await count(store, statements, *events_of("late")) == 14, "with the day whose costs changed"
 
 
 async def test_new_runs_of_a_batch_need_no_further_statements(store: Store, statements: list[str]) -> None:
