@@ -147,7 +147,8 @@ class RankCasesArguments(ToolArguments):
         Ranking,
         Field(
             description="`failures`: most failing results in the newest `runs` runs. `flaky`: most flaky results in"
-            " these runs. `duration`: longest results of the newest complete run"
+            " these runs. `duration`: longest results of the newest complete run. `total_duration`: longest sum of the"
+            " durations of all executions of the last 30 days, which `costs` states"
         ),
     ]
     branch: Branch = None

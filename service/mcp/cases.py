@@ -60,7 +60,8 @@ def _case(case: JsonObject) -> JsonObject:
         statistics = {"duration_ms": case["mean_duration_ms"]}
     texts = untrusted(case, "project_id", "case_id", "suite", "name", "variant", "file", "last_run_id", "owners")
     state = {"state": _state(case["state"])} if "state" in case else {}  # an older server has no states
-    return {"case": case["id"], **state, **{name: case[name] for name in names}, **statistics, **texts}
+    costs = {"costs": case["costs"]} if case.get("costs") else {}
+    return {"case": case["id"], **state, **costs, **{name: case[name] for name in names}, **statistics, **texts}
 
 
 def _state(state: JsonObject) -> JsonObject:
