@@ -68,13 +68,14 @@ def test_every_list_has_its_filters() -> None:
         "q",
         "sort",
         "fingerprint",
+        "owner",
     }
     assert names == {
         "runs": of_runs | {"pull_request", "pipeline", "author", "trusted"},
         "results": of_results | {"trusted"},
         "exports": of_results | {"trusted"},
         "history": of_runs - {"project_id", "commit_sha", "label"},
-        "failures": {"project_id", "run_id", "branch", "from", "to"},
+        "failures": {"project_id", "run_id", "owner", "branch", "from", "to"},
     }
 
 
