@@ -176,6 +176,15 @@ async def test_retries_of_one_result_are_counted(store: Store) -> None:
     assert [tuple(row) for row in rows] == [("counted", 3, 2, 50, 0), ("last", 3, 0, 60, 30), ("sum", 3, 0, 60, 30)]
 
 
+async def test_runs_of_an_earlier_version_are_rolled_up_without_marks(store: Store) -> None:
+    """A month is merged only after all of its days: the days after a merged month are the next ones."""
+    rng = random.Random(6)
+    await store.ingest(*(event for days in range(4) for event in random_runs(rng, OLD + timedelta(days=days))))
+    await store.pool.execute("DELETE FROM cost_changes")
+    await roll_up_costs(store.pool, PERIOD)
+    await check(store.pool)
+
+
 async def test_live_ingest_marks_nothing(store: Store) -> None:
     await store.ingest(run("now", [result()], TODAY, time=datetime.now(UTC).isoformat(), completed_at=None))
     assert await changes(store.pool) == 0
