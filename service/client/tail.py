@@ -84,6 +84,8 @@ def _format_line(event: dict[str, Any]) -> str:
     subject_id = subject.get("run_id") or subject.get("id") or subject.get("webhook_id") or ""
     if event["type"].startswith("case."):
         summary = " > ".join(filter(None, (subject["suite"], subject["name"])))
+    elif event["type"].startswith("failure_group."):
+        summary = subject["message"] or subject["type"] or ""
     columns = [
         event["created"],
         f"{event['type']:<16}",

@@ -25,7 +25,7 @@ def write_slack(message: Message) -> dict[str, Any]:
         sections.append({"text": _mrkdwn("  ·  ".join(_link(url, label) for label, url in message.links.items()))})
     header = {"type": "header", "text": {"type": "plain_text", "text": message.title, "emoji": False}}
     return {
-        "text": _escape(" – ".join([message.title, *(line.text for line in message.lines[:1])])),
+        "text": _escape(message.headline),
         "blocks": [header, *({"type": "section"} | section for section in sections)],
         "mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False,
     }  # fmt: skip

@@ -38,7 +38,7 @@ _FACTS: Final[Mapping[str, str]] = {
     "failure_group": "branch owners opened_at opened_run_id commit_sha last_good_commit last_run_id resolved_run_id",
     "digest": "owner current.runs current.failed_runs previous.runs previous.failed_runs current.duration_ms"
     " previous.duration_ms current.retry_duration_ms current.opened current.resolved broken flaky quarantined",
-    SUMMARY: "since until other_count",
+    SUMMARY: "since until",
 }
 _UNNAMED: Final = re.compile(r"^(counts|current|named_case|state)\.|_(name|sha|id|at|count|ms)$")  # no part of a label
 # The links of each subject: paths of members with a URL, or templates for a path of the console.
@@ -76,6 +76,11 @@ class Message(NamedTuple):
     omitted: int
     links: Mapping[str, str]
 
+    @property
+    def headline(self) -> str:
+        """The title and the first line, such as the text of the failure."""
+        return " – ".join([self.title, *(line.text for line in self.lines[:1])])
+
 
 def write_message(event_type: str, subject: Mapping[str, Any], project_id: str | None, link_base: str) -> Message:
     """Return the message about an event and its `data.object`. Members that other versions don't write are omitted."""
@@ -91,6 +96,7 @@ def write_message(event_type: str, subject: Mapping[str, Any], project_id: str |
         facts += [
             (row["type"], f"{row['count']} in {row['project_id'] or 'all projects'}") for row in subject["counts"]
         ]
+        facts.append(("Other", subject["other_count"] or None))
     lines, total = _lines(kind, subject, link_base)
     links = {
         label: _url(link_base + path.format_map(quoted) if path[0] == "/" else _find(subject, path))

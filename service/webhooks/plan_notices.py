@@ -55,7 +55,9 @@ async def _summarize(connection: Connection, endpoint: Endpoint, now: datetime, 
         "total": total,
         "counts": shown,
         "other_count": total - sum(row["count"] for row in counts[:_MAX_COUNTS]),
-        "subjects": [{"title": message.title, "url": next(iter(message.links.values()), None)} for message in messages],
+        "subjects": [
+            {"title": message.headline, "url": next(iter(message.links.values()), None)} for message in messages
+        ],
     }
     event = NewEvent(org_id, event_id, SUMMARY, None, None, orjson.dumps(summary).decode())
     await events_store.insert_without_deliveries(connection, event)

@@ -76,15 +76,16 @@ async def test_event_of_a_case_names_it(api: Api) -> None:
     async with tailing(api) as process:
         for number, status in enumerate(["passed", *["failed"] * 3]):
             completed_at = f"2026-06-01T12:0{number}:00Z"
-            await api.store.ingest(
-                run_event(f"r{number}", [result("pays\n##[error]", status)], branch="main", completed_at=completed_at)
-            )
+            failing = result("pays\n##[error]", status, failure={"message": "declined"} if number else None)
+            await api.store.ingest(run_event(f"r{number}", [failing], branch="main", completed_at=completed_at))
             await number_events(api.store.pool)
             await StateUpdater(api.store.pool).update()
         await number_events(api.store.pool)
-        lines = await read_lines(process, 8)
+        lines = await read_lines(process, 9)
     case = await api.store.pool.fetchval("SELECT case_key FROM cases")
-    assert lines[-1].split()[1:] == ["case.broken", case_public_id(case), "auth.login", ">", "pays", "#", "#[error]"]
+    named = {line.split()[1]: line.split()[1:] for line in lines}
+    assert named["failure_group.opened"][2:] == ["declined"]
+    assert named["case.broken"] == ["case.broken", case_public_id(case), "auth.login", ">", "pays", "#", "#[error]"]
 
 
 async def test_json_is_the_complete_envelope(api: Api) -> None:

@@ -66,7 +66,8 @@ def _github(tracker: Tracker) -> list[web.RouteDef]:
     def shown(number: int) -> dict[str, Any]:
         issue = tracker.issues[number - 1]
         url = f"{tracker.url}/acme/shop/issues/{number}"
-        return {"number": number, "html_url": url, "state": "open" if issue.is_open else "closed"}
+        state = "open" if issue.is_open else "closed"
+        return {"number": number, "html_url": url, "state": state, "labels": [{"name": name} for name in issue.labels]}
 
     async def listed(request: web.Request) -> web.Response:
         assert request.query["state"] == "all"
