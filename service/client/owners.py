@@ -10,13 +10,10 @@ from typing import Final
 import click
 
 from service.client.checkout import find_checkout
-from service.client.report_files import SentReport
 from service.client.terminal import print_message, printable_line, to_json
 from service.domain import codeowners
 from service.domain.codeowners import OwnersHost, Rule
 from service.domain.globs import check_glob
-
-OWNERS_FILE: Final = "owners.json.gz"
 
 _FOLDERS: Final[Mapping[OwnersHost | None, Sequence[str]]] = {
     "github": (".github", "", "docs"), "gitlab": ("", "docs", ".gitlab"), None: (".github", "", "docs", ".gitlab"),
@@ -39,12 +36,6 @@ def pack_owners(map_path: Path | None) -> bytes | None:
         print_message(f"warning: CODEOWNERS isn't used: its rules have more than {codeowners.MAX_OWNERS_BYTES:,} bytes")
         document, sections = to_json({"host": host, "sections": [], "map": globs}).encode(), []
     return gzip.compress(document, mtime=0) if sections or globs else None
-
-
-def owners_in(folder: Path) -> list[SentReport]:
-    """Return the file of the form with the owners, if the folder contains one."""
-    path = folder / OWNERS_FILE
-    return [SentReport(OWNERS_FILE, path, "application/json", field="owners")] if path.exists() else []
 
 
 def _read_codeowners() -> tuple[OwnersHost, Sequence[Sequence[Rule]]]:

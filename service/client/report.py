@@ -14,9 +14,8 @@ from service.client.ci import current_job
 from service.client.http import ClientError, Server, TemporaryFailure, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
-from service.client.owners import OWNERS_FILE, owners_in
 from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes, find_root
-from service.client.report_files import SentReport, pack_files, select_files
+from service.client.report_files import OWNERS_FILE, SentReport, owners_in, pack_files, select_files
 from service.client.report_options import ReportFields
 from service.client.runner.spool import SpoolEntry
 from service.client.runs import await_receipt, find_run

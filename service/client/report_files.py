@@ -24,6 +24,8 @@ from service.reports.format_table import (
 from service.reports.found_files import FoundFile, classify_file
 from service.reports.report_heads import HEAD_BYTES
 
+OWNERS_FILE: Final = "owners.json.gz"  # of an upload
+
 _MAX_PARTS: Final = 1_000  # of a form; limit of the server
 _MAX_FILES: Final = 50_000  # in the archives of an upload; limit of the server
 _CHUNK_BYTES: Final = 2**18
@@ -53,6 +55,12 @@ class SentReport(NamedTuple):
     content_type: str
     path_prefix: str = ""
     field: str = "report"  # of the form; `split` for an assignment
+
+
+def owners_in(folder: Path) -> list[SentReport]:
+    """Return the file of the form with the owners, if the folder contains one."""
+    path = folder / OWNERS_FILE
+    return [SentReport(OWNERS_FILE, path, "application/json", field="owners")] if path.exists() else []
 
 
 class _SkippedFiles:

@@ -15,8 +15,7 @@ from uuid import uuid4
 
 from service.client.ci import current_job
 from service.client.http import ClientError
-from service.client.owners import OWNERS_FILE, owners_in
-from service.client.report_files import SentReport, pack_files
+from service.client.report_files import OWNERS_FILE, SentReport, owners_in, pack_files
 from service.client.report_options import ReportFields, UploadOptions
 from service.client.runner.evidence import finished_sessions
 from service.client.splits import describe_job, pack_assignments
