@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +87,7 @@ def requests_of(pool: Pool, caller: Caller, project_id: str, days: int) -> dict[
     found: dict[str, Callable[[], Awaitable[Any]]] = {}
     for group in ("case", "suite", "owner", "job", "project"):
         query = CostsQuery.model_validate({**range_, "group_by": group})
-        found[f"costs by {group}"] = lambda query=query: find_costs(pool, caller, query)
+        found[f"costs by {group}"] = partial(find_costs, pool, caller, query)
     cases = CasesQuery.model_validate({**range_, "sort": "total_duration"})
     found["cases by total duration"] = lambda: rank_cases(pool, caller, cases, "total_duration")
     stats = StatsQuery.model_validate({**range_, "group_by": "owner"})

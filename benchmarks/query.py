@@ -31,7 +31,7 @@ from benchmarks.query_data import fill
 from benchmarks.servers import servers
 from benchmarks.statements import Read, explain, record
 from service.cases import store as cases_store
-from service.cases.model import Ranking
+from service.cases.model import RunRanking
 from service.database import database, migrations
 from service.database.database import Connection
 from service.domain.filters import Position, ResultFilter, RunFilter
@@ -40,7 +40,7 @@ from service.failures import store as failures_store
 from service.results import queries as results_queries
 from service.runs import store as runs_store
 from service.stats import store as stats_store
-from service.stats.model import Grouping
+from service.stats.model import RunGrouping
 from tests.database.large import plan_nodes
 
 ORG, MANY_RUNS, COMPARED = OrgId(1), OrgId(21), OrgId(22)
@@ -284,23 +284,23 @@ def of_failures(org_id: OrgId) -> dict[str, Read]:
 def of_rankings(org_id: OrgId) -> dict[str, Read]:
     """Return the rankings of cases."""
 
-    def ranked(ranking: Ranking) -> Read:
+    def ranked(ranking: RunRanking) -> Read:
         return lambda c: cases_store.list_ranked(c, org_id, RANKED, ranking, 50, PAGE)
 
-    return {f"ranking by {ranking}": ranked(ranking) for ranking in get_args(Ranking)}
+    return {f"ranking by {ranking}": ranked(ranking) for ranking in get_args(RunRanking)}
 
 
 def of_stats(org_id: OrgId) -> dict[str, Read]:
     """Return the reads of statistics about the newest 20,000 runs."""
 
-    def stats(filter_: RunFilter, group_by: Grouping | None) -> Read:
+    def stats(filter_: RunFilter, group_by: RunGrouping | None) -> Read:
         return lambda c: stats_store.find(c, org_id, filter_, "day", group_by)
 
     filters = {"all runs": RunFilter(), "project": RunFilter(project_id="p0")}
     return {
         f"statistics, {name}, by {group_by or 'time'}": stats(filter_, group_by)
         for name, filter_ in filters.items()
-        for group_by in (None, *get_args(Grouping))
+        for group_by in (None, *get_args(RunGrouping))
     }
 
 

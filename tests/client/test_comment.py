@@ -51,7 +51,7 @@ _numbers = itertools.count()
 
 
 def comment(number: int | str, project: str = "shop", *, is_needed: bool = True) -> ProjectComment:
-    return ProjectComment(project, str(number), lacking=int(is_needed), version=("", 0, next(_numbers)))
+    return ProjectComment(project, str(number), lacking=is_needed, version=("", 0, next(_numbers)))
 
 
 async def write(name: str, *written: ProjectComment, job: CiJob = JOB) -> str:

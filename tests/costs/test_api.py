@@ -50,7 +50,7 @@ def brief(costs: Any) -> list[tuple[Any, ...]]:
     ]
 
 
-GROUPS: Final = {
+GROUPS: Final[dict[str, list[tuple[Any, ...]]]] = {
     "case": [("b", 2, 2, 0, 105, 0, 100, 2), ("a", 1, 2, 0, 50, 20, 50, 1), ("c", 2, 1, 1, 0, 0, None, 2)],
     "suite": [("auth.login", 3, 4, 0, 155, 20, 100, 2), ("other", 2, 1, 1, 0, 0, 0, 2)],
     "owner": [("web", 3, 4, 0, 155, 20, 100, 2), ("pay", 1, 2, 0, 50, 20, 50, 1), ("", 2, 1, 1, 0, 0, 0, 2)],
@@ -66,7 +66,7 @@ async def test_groups_have_the_sums_of_rolled_up_days_and_of_today(api: Api, gro
     assert brief(costs) == GROUPS[group]
     assert (costs["from"], costs["to"]) == (str(TODAY - timedelta(days=29)), str(TODAY))
     assert (costs["runs"], costs["truncated"], costs["has_more"]) == (3, False, False)
-    limited = await api.get(PATH, {**SHOP, "group_by": group, "limit": 1})
+    limited = await api.get(PATH, {**SHOP, "group_by": group, "limit": "1"})
     assert brief(limited) == GROUPS[group][:1]
     only = await api.get(PATH, {**SHOP, "group_by": group, "from": str(DAY), "to": str(DAY)})
     assert (only["runs"], sum(item["results"] for item in only["data"])) == (2, {"owner": 4}.get(group, 3))
@@ -111,7 +111,7 @@ async def test_open_days_are_read_within_the_scan_budget(api: Api, monkeypatch: 
         event = run(f"r{number}", [result("a", duration_ms=1), result("b")], TODAY, time=now.isoformat())
         event["data"]["run"]["completed_at"] = (now - timedelta(minutes=number)).isoformat()
         await api.store.ingest(event)
-    monkeypatch.setitem(statements._BUDGETS, "read_budget", 5)  # type: ignore[index]
+    monkeypatch.setitem(statements._BUDGETS, "read_budget", 5)
     statements.compose.cache_clear()
     costs = await api.get(PATH, {**SHOP, "group_by": "project", "from": str(TODAY - timedelta(days=1))})
     statements.compose.cache_clear()

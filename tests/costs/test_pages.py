@@ -111,7 +111,7 @@ async def test_range_with_a_merged_month_states_it(signed_in: Browser) -> None:
 async def test_missing_runs_of_today_are_stated(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(signed_in.api)
     assert "01:00 UTC" not in main_text(await signed_in.open(COSTS))
-    monkeypatch.setitem(statements._BUDGETS, "read_budget", 1)  # type: ignore[index]
+    monkeypatch.setitem(statements._BUDGETS, "read_budget", 1)
     statements.compose.cache_clear()
     page = await signed_in.open(COSTS)
     statements.compose.cache_clear()

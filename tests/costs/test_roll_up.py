@@ -9,7 +9,6 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
-from service.costs import roll_up
 from service.costs import store as costs_store
 from service.costs.model import CostSums
 from service.costs.roll_up import roll_up_costs
@@ -249,7 +248,7 @@ async def test_interrupted_roll_up_continues(store: Store, monkeypatch: pytest.M
             connection.terminate()
 
     with monkeypatch.context() as patched:
-        patched.setattr(roll_up.store, "execute", crash)
+        patched.setattr(costs_store, "execute", crash)
         with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresConnectionError)):
             await roll_up_costs(store.pool, PERIOD)
     await roll_up_costs(store.pool, PERIOD)
@@ -265,7 +264,7 @@ async def test_change_during_a_roll_up_is_rolled_up_later(store: Store, monkeypa
         if not await store.run("late"):
             await store.ingest(run("late", [result("a", duration_ms=7)]))  # waits for no lock of the roll-up
 
-    monkeypatch.setattr(roll_up.store, "execute", change)
+    monkeypatch.setattr(costs_store, "execute", change)
     await asyncio.wait_for(roll_up_costs(store.pool, PERIOD), 20)
     await roll_up_costs(store.pool, PERIOD)
     await check(store.pool)

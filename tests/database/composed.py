@@ -172,7 +172,11 @@ def failure_groups() -> set[Statement]:
 
 def rankings() -> set[Statement]:
     """The statements of ranked lists of cases."""
-    owners = ({}, {"ranks_of_any_owner": "ranks_of_owner"}, {"ranks_of_any_owner": "ranks_of_large_owner"})
+    owners: tuple[dict[str, str], ...] = (
+        {},
+        {"ranks_of_any_owner": "ranks_of_owner"},
+        {"ranks_of_any_owner": "ranks_of_large_owner"},
+    )
     choices = [choice | owner for choice in state_choices("ranks") for owner in owners]
     return {compose(f"ranked_by_{ranking}", **choice) for ranking in get_args(RunRanking) for choice in choices}
 

@@ -157,7 +157,7 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
         ORG,
     )
     return sorted(
-        (StoredResult((row[0], row[1]), *row[2:-1], tuple(row[-1])) for row in rows),
+        (StoredResult((row[0], row[1]), *(*row[2:-1], tuple(row["owners"]))) for row in rows),
         key=lambda row: row.key,
         reverse=True,
     )
