@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from service.costs.model import CostRange, CostSums
+from service.domain import codeowners
 from service.domain.bounded_cache import BoundedCache
 from service.domain.filter_types import TextType, TimeType, WordsType
 from service.domain.filters import CASE_OWNER, CASE_STATE, VARIANT_TYPE, FilterParameter
@@ -17,7 +18,7 @@ KnownCase = tuple[str, str, str | None, str, str, int, str | None, str, tuple[st
 CaseCache = BoundedCache[KnownCase, CaseKey]
 
 
-MAX_OWNERS: Final = 10  # of a case, and of a failure group in lists
+MAX_OWNERS: Final = codeowners.MAX_OWNERS  # of a case, and of a failure group in lists
 
 
 class CasesVersion(NamedTuple):

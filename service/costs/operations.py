@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from service.cases import store as cases_store
@@ -24,7 +24,7 @@ from service.database.database import Connection, Pool, as_organization
 from service.domain.errors import InvalidRequest
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId
-from service.domain.timestamps import from_ms, to_ms
+from service.domain.timestamps import day_to_ms, from_ms
 from service.identity.keys.model import Caller
 
 
@@ -95,15 +95,11 @@ async def _rank(
 ) -> RankedCases:
     filters, choices = cases_store.ranked_filters(org_id, filter_, limit)
     ranked = await store.rank_cases(connection, org_id, range_, filters, limit, choices)
-    in_range = replace(filter_, from_ms=_start_ms(range_.first), to_ms=_start_ms(range_.last + timedelta(days=1)))
+    in_range = replace(filter_, from_ms=day_to_ms(range_.first), to_ms=day_to_ms(range_.last + timedelta(days=1)))
     positions = [CasePosition(suite_hash, key) for key, (suite_hash, _) in ranked.cases.items()]
     rows = await cases_store.list_found(connection, org_id, in_range, runs, positions)
     costs = {key: sums for key, (_, sums) in ranked.cases.items() if key in rows}
     return RankedCases([rows[key] for key in costs], ranked.truncated or range_.truncated, costs, range_)
-
-
-def _start_ms(day: date) -> int:
-    return to_ms(datetime.combine(day, time(), UTC))
 
 
 class OwnerBuckets(NamedTuple):

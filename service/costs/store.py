@@ -1,7 +1,7 @@
 """Rows of costs: the roll-up of days and months, and the sums of a range."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from service.costs.model import GROUPS_OF_CASES, CostGroup, CostRange, CostSums,
 from service.database.database import Connection, Row
 from service.database.statements import compose, statements
 from service.domain.ids import CaseKey, OrgId, RunKey, first_run_key
-from service.domain.timestamps import from_ms, to_ms
+from service.domain.timestamps import day_to_ms, from_ms
 
 _SQL: Final = statements("costs")
 _ROLL_UP_TIMEOUT_S: Final = 900  # of a merged month that is rolled up again
@@ -157,8 +157,6 @@ def _range_values(org_id: OrgId, project_id: str | None, range_: CostRange) -> d
 
 def _values(org_id: OrgId, project_id: str | None, first: date, last: date) -> dict[str, Any]:
     """Return the parameters of a statement about a range of days."""
-    first_key, end = (
-        first_run_key(max(0, to_ms(datetime.combine(day, time(), UTC)))) for day in (first, last + timedelta(days=1))
-    )
+    first_key, end = (first_run_key(max(0, day_to_ms(day))) for day in (first, last + timedelta(days=1)))
     days = {"org_id": org_id, "project_id": project_id, "first": first, "last": last}
     return days | {"first_key": first_key, "before_run": RunKey(UUID(int=max(0, end.int - 1)))}

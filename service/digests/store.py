@@ -1,7 +1,7 @@
 """Rows of digests, and the numbers that they contain. Requires the role results_worker."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -9,7 +9,7 @@ import orjson
 from service.database.database import Connection
 from service.database.statements import statements
 from service.domain.ids import OrgId, first_id
-from service.domain.timestamps import to_ms
+from service.domain.timestamps import day_to_ms
 
 _SQL: Final = statements("digests")
 
@@ -46,6 +46,6 @@ async def prune(connection: Connection, before: date) -> None:
 async def read_digest(connection: Connection, place: DigestPlace, owner: str, link_base: str) -> dict[str, Any]:
     """Return the members of DigestObject with sums of the weeks, current numbers, and the longest cases."""
     days = [place.week + timedelta(days=number) for number in (-7, 0, 7)]
-    ids = [first_id("evt", to_ms(datetime.combine(day, time(), UTC))) for day in days]
+    ids = [first_id("evt", day_to_ms(day)) for day in days]
     found: dict[str, Any] = orjson.loads(await connection.fetchval(_SQL["read_digest"], *place, owner, ids, link_base))
     return found

@@ -39,6 +39,11 @@ def to_ms(timestamp: datetime) -> int:
     return -((_EPOCH - timestamp) // _MS)
 
 
+def day_to_ms(day: date) -> int:
+    """Return the start of a day in UTC as milliseconds since 1970."""
+    return (day - _EPOCH.date()).days * _DAY_MS
+
+
 def from_ms(timestamp_ms: int) -> datetime:
     """Return the UTC time of milliseconds since 1970."""
     return _EPOCH + timestamp_ms * _MS

@@ -8,6 +8,7 @@ import orjson
 from service.database.database import Connection, Row
 from service.database.pages import filter_values
 from service.database.statements import MAX_READ_FAILURES, MAX_READ_ROWS, MAX_READ_RUNS, compose, statements
+from service.domain.codeowners import MAX_OWNERS
 from service.domain.errors import Unavailable
 from service.domain.filters import ResultFilter
 from service.domain.ids import Fingerprint, OrgId, fingerprint_id
@@ -25,7 +26,6 @@ _SQL: Final = statements("failures")
 _OF_PROJECT: Final = Budgets(MAX_READ_RUNS, MAX_READ_FAILURES)
 _OF_RUN: Final = Budgets(MAX_READ_RUNS, MAX_READ_ROWS)
 _ATTEMPTS: Final = 3
-_MAX_OWNERS: Final = 10  # of a group in an event
 _FIELDS: Final = len(FailureGroupRow._fields)
 
 
@@ -160,7 +160,7 @@ async def find_objects(
 ) -> dict[Fingerprint, tuple[list[str], dict[str, Any]]]:
     """Return the owners and the objects of events of stored groups. `place` is a project with its default branch."""
     ids = list(map(fingerprint_id, fingerprints))
-    arguments = (*place, fingerprints, ids, link_base, max_cases, _MAX_OWNERS)
+    arguments = (*place, fingerprints, ids, link_base, max_cases, MAX_OWNERS)
     rows = await connection.fetch(_SQL["group_objects"], org_id, *arguments)
     return {row["fingerprint"]: (row["owners"], orjson.loads(row["object"])) for row in rows}
 

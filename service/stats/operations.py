@@ -3,8 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from datetime import time as clock
 from typing import NamedTuple
 
 from service.costs.operations import find_by_owner
@@ -12,7 +10,7 @@ from service.database.database import Pool, as_organization
 from service.domain.errors import InvalidRequest
 from service.domain.filters import RunFilter, restrict_to_project
 from service.domain.statuses import Counts
-from service.domain.timestamps import from_ms, to_ms
+from service.domain.timestamps import day_to_ms, from_ms
 from service.identity.keys.model import Caller
 from service.stats import store
 from service.stats.contract import StatsQuery
@@ -60,14 +58,10 @@ async def _find_by_owner(
     async with as_organization(pool, caller.org_id) as connection:
         found = await find_by_owner(connection, caller.org_id, filter_.project_id, days, interval, MAX_GROUPS)
     buckets = [
-        StatsBucketRow(_start_ms(start), owner, found.runs[start], None, counts, pass_rate(counts), None, None)
+        StatsBucketRow(day_to_ms(start), owner, found.runs[start], None, counts, pass_rate(counts), None, None)
         for (start, owner), sums in sorted(
             found.sums.items(), key=lambda item: (item[0][0], item[0][1] is None, item[0][1])
         )
         for counts in [Counts(*sums[:6])]
     ]
-    return Statistics(buckets, max(chosen.from_ms, _start_ms(found.first)), chosen.to_ms, found.truncated)
-
-
-def _start_ms(day: date) -> int:
-    return to_ms(datetime.combine(day, clock(), UTC))
+    return Statistics(buckets, max(chosen.from_ms, day_to_ms(found.first)), chosen.to_ms, found.truncated)

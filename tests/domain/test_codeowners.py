@@ -39,7 +39,7 @@ apps/ @octocat
 **/logs @octocat
 /apps/ @octocat
 /apps/github
-/apps/github @doctocat #@nobody
+/apps/github @doctocat #@ghost
 /apps/free
 spaced\ folder/a\ b.py @spaces
 /UPPER/ @upper
@@ -115,7 +115,7 @@ internal/README.md @internal
 path\ with\ spaces/*.md @space-owner
 !pom.xml
 pom.xml @again
-/named* # nobody
+/named* # none
 
 [Documentation][2] @docs-team
 doc/

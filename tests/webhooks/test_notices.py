@@ -1,4 +1,4 @@
-"""Notices are in exactly one message or one summary, whatever fails, and a webhook gets few messages per hour."""
+"""Notices are in exactly one message or one summary, also after failures, and a webhook gets few messages per hour."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
