@@ -251,6 +251,12 @@ async def test_interrupted_roll_up_continues(store: Store, monkeypatch: pytest.M
         patched.setattr(costs_store, "execute", crash)
         with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresConnectionError)):
             await roll_up_costs(store.pool, PERIOD)
+    locks = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+    while await store.pool.fetchval(locks):  # the server hasn't noticed the end of the connection yet
+        await asyncio.sleep(0.02)
     await roll_up_costs(store.pool, PERIOD)
     await check(store.pool)
 
