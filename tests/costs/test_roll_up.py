@@ -255,7 +255,7 @@ async def test_interrupted_roll_up_continues(store: Store, monkeypatch: pytest.M
         "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database"
         " WHERE locktype = 'advisory' AND datname = current_database()"
     )
-    while await store.pool.fetchval(locks):  # the server hasn't noticed the end of the connection yet
+    while await store.pool.fetchval(locks):  # noqa: ASYNC110 - until the server notices the end of the connection
         await asyncio.sleep(0.02)
     await roll_up_costs(store.pool, PERIOD)
     await check(store.pool)
