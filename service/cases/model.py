@@ -18,7 +18,7 @@ KnownCase = tuple[str, str, str | None, str, str, int, str | None, str, tuple[st
 CaseCache = BoundedCache[KnownCase, CaseKey]
 
 
-MAX_OWNERS: Final = codeowners.MAX_OWNERS  # of a case, and of a failure group in lists
+MAX_OWNERS: Final = codeowners.MAX_OWNERS  # of a case, and of a failure group
 
 
 class CasesVersion(NamedTuple):

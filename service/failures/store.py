@@ -8,7 +8,6 @@ import orjson
 from service.database.database import Connection, Row
 from service.database.pages import filter_values
 from service.database.statements import MAX_READ_FAILURES, MAX_READ_ROWS, MAX_READ_RUNS, compose, statements
-from service.domain.codeowners import MAX_OWNERS
 from service.domain.errors import Unavailable
 from service.domain.filters import ResultFilter
 from service.domain.ids import Fingerprint, OrgId, fingerprint_id
@@ -160,8 +159,7 @@ async def find_objects(
 ) -> dict[Fingerprint, tuple[list[str], dict[str, Any]]]:
     """Return the owners and the objects of events of stored groups. `place` is a project with its default branch."""
     ids = list(map(fingerprint_id, fingerprints))
-    arguments = (*place, fingerprints, ids, link_base, max_cases, MAX_OWNERS)
-    rows = await connection.fetch(_SQL["group_objects"], org_id, *arguments)
+    rows = await connection.fetch(_SQL["group_objects"], org_id, *place, fingerprints, ids, link_base, max_cases)
     return {row["fingerprint"]: (row["owners"], orjson.loads(row["object"])) for row in rows}
 
 

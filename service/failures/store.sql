@@ -312,7 +312,7 @@ SET environments = excluded.environments, opened_at = excluded.opened_at, opened
 -- name: delete_states(org_id, project_id)
 DELETE FROM failure_group_states WHERE org_id = :org_id AND project_id = :project_id
 
--- name: group_objects(org_id, project_id, branch, fingerprints, ids, link_base, max_cases, max_owners)
+-- name: group_objects(org_id, project_id, branch, fingerprints, ids, link_base, max_cases)
 --     (FailureGroupObject in service/events/contract.py, and the owners with most cases, of stored states)
 -- The cases are those that failed in the last run, by which the newest failure is the first one. It can be deleted.
 WITH wanted AS MATERIALIZED (
@@ -335,7 +335,7 @@ WITH wanted AS MATERIALIZED (
     FROM failure JOIN cases c ON c.org_id = :org_id AND c.case_key = failure.case_key
     WHERE no <= :max_cases GROUP BY fingerprint
 ), owned AS (
-    SELECT fingerprint, array_agg(owner ORDER BY cases DESC, owner) AS names FROM (
+    SELECT fingerprint, (array_agg(owner ORDER BY cases DESC, owner))[1:{cases.MAX_OWNERS}] AS names FROM (
         SELECT fingerprint, owner, count(*) AS cases
         FROM failure JOIN case_owners o ON o.org_id = :org_id AND o.case_key = failure.case_key GROUP BY fingerprint, owner
     ) owned
@@ -354,13 +354,13 @@ WITH wanted AS MATERIALIZED (
     ) AS last_good_commit
     FROM runs opened WHERE org_id = :org_id AND run_id IN (SELECT opened_run_id FROM wanted)
 )
-SELECT wanted.fingerprint, coalesce(owned.names[1:(:max_owners::int)], '{}') AS owners, json_build_object(
+SELECT wanted.fingerprint, coalesce(owned.names, '{}') AS owners, json_build_object(
     'id', id, 'project_id', project_id, 'state', CASE WHEN resolved_at IS NULL THEN 'open' ELSE 'resolved' END,
     'type', left(detail.type, 200), 'message', detail.summary, 'branch', :branch::text, 'opened_at', rfc3339(opened_at),
     'opened_run_id', opened_run_id, 'last_run_id', last_run_id, 'resolved_at', rfc3339(resolved_at),
     'resolved_run_id', resolved_run_id, 'commit_sha', opening.commit_sha, 'last_good_commit', opening.last_good_commit,
     'repository_url', repository_url, 'case_count', coalesce(counted.cases, 0), 'cases', coalesce(listed.cases, '[]'),
-    'owners', coalesce(owned.names[1:(:max_owners::int)], '{}'), 'ticket_url', ticket.ticket_url, 'links', json_build_object(
+    'owners', coalesce(owned.names, '{}'), 'ticket_url', ticket.ticket_url, 'links', json_build_object(
         'failure_group', api || 'failures/' || id, 'result', api || 'results/' || result_id(first.run_key, first.case_key),
         'console', console || 'failures/' || id, 'console_result',
         console || 'results/' || result_id(first.run_key, first.case_key), 'ci', ci_url
