@@ -14,7 +14,7 @@ import pytest
 
 from service.costs.roll_up import roll_up_costs
 from tests.costs.oracle import stored_costs
-from tests.costs.test_roll_up import DAY, OLD, PERIOD, at, check, random_runs, run
+from tests.costs.test_roll_up import DAY, OLD, PERIOD, at, check, random_runs, run, until_unlocked
 from tests.exporting import exporting
 from tests.forks import promote_completely, serving_fork
 from tests.run_events import result
@@ -59,9 +59,7 @@ async def test_killed_process_leaves_complete_steps_and_no_lock(store: Store, da
         assert await process.stdout.readline() == b"step\n"
     process.kill()
     assert await process.wait() != 0
-    async with asyncio.timeout(20):
-        while await store.pool.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"):  # noqa: ASYNC110 - the server sets no event
-            await asyncio.sleep(0.02)
+    await until_unlocked(store)
     await roll_up_costs(store.pool, PERIOD)
     await check(store.pool)
 

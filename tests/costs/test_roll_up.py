@@ -232,6 +232,17 @@ async def test_concurrent_roll_ups_count_each_day_once(store: Store) -> None:
     await check(store.pool)
 
 
+async def until_unlocked(store: Store) -> None:
+    """Wait until the server has noticed the end of a connection and released its advisory locks."""
+    locks = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+    async with asyncio.timeout(20):
+        while await store.pool.fetchval(locks):  # noqa: ASYNC110 - the server sets no event
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("steps", range(4))
 async def test_interrupted_roll_up_continues(store: Store, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """The connection is terminated in a step, as by a crash of the process, after `steps` complete ones."""
@@ -251,12 +262,7 @@ async def test_interrupted_roll_up_continues(store: Store, monkeypatch: pytest.M
         patched.setattr(costs_store, "execute", crash)
         with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresConnectionError)):
             await roll_up_costs(store.pool, PERIOD)
-    locks = (
-        "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database"
-        " WHERE locktype = 'advisory' AND datname = current_database()"
-    )
-    while await store.pool.fetchval(locks):  # noqa: ASYNC110 - until the server notices the end of the connection
-        await asyncio.sleep(0.02)
+    await until_unlocked(store)
     await roll_up_costs(store.pool, PERIOD)
     await check(store.pool)
 
