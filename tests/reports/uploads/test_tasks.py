@@ -116,13 +116,12 @@ async def ingesting_from_broker(reports: Reports, broker: Broker, ingester: Repo
 
 
 async def test_report_is_ingested_as_soon_as_its_message_arrives(
-    reports: Reports, broker: Broker, ingester: ReportIngester
+    reports: Reports, broker: Broker, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("consumers.tasks._POLL_S", 3600.0)
     async with ingesting_from_broker(reports, broker, ingester):
         await reports.ingest(PASSING, "run_0")
-        started = asyncio.get_running_loop().time()
         receipt = await reports.ingest(PASSING)
-        assert asyncio.get_running_loop().time() - started < 1.5
     assert receipt["status"] == "stored"
 
 
