@@ -209,7 +209,7 @@ async def test_items_are_split_by_name_without_the_server(name: str, checkout: C
         ended = await checkout.execute("split", *OPTIONS, stdin=lines(*ITEMS))
         duration_s = time.monotonic() - start_s
     assert ended.code == 0, ended.stderr
-    assert duration_s < LIMIT_S + 1, name  # this machine executes other tests
+    assert duration_s < 3 * LIMIT_S, name  # this machine executes other tests
     assert ended.stdout.decode().splitlines() == select_by_name(ITEMS, 4, 2)
     assert "split by name, because " in ended.stderr
     (document,) = assignment_files(checkout)
