@@ -132,7 +132,7 @@ def assignment_files(checkout: Checkout) -> list[Any]:
 async def test_parts_of_the_plan_contain_each_item_once(checkout: Checkout, server: StubServer) -> None:
     printed = []
     for number in range(1, 5):
-        ended = await checkout.execute("split", *OPTIONS[:-1], str(number), stdin=lines(*ITEMS))
+        ended = await checkout.invoke("split", *OPTIONS[:-1], str(number), stdin=lines(*ITEMS))
         assert ended.code == 0, ended.stderr
         printed += ended.stdout.decode().splitlines()
     assert sorted(printed) == sorted(ITEMS)
@@ -162,15 +162,15 @@ async def test_file_states_the_assignment(checkout: Checkout) -> None:
 async def test_working_directory_below_the_root_is_the_prefix(checkout: Checkout, server: StubServer) -> None:
     checkout.write("services/web/a.py", "")
     below = Checkout(checkout.folder / "services" / "web", checkout.variables)
-    await below.execute("split", *OPTIONS, stdin=lines("a.py"))
-    await below.execute("split", *OPTIONS, "--key", "cases", "--unit", "case", stdin=lines("suite > a"))
+    await below.invoke("split", *OPTIONS, stdin=lines("a.py"))
+    await below.invoke("split", *OPTIONS, "--key", "cases", "--unit", "case", stdin=lines("suite > a"))
     assert [request["path_prefix"] for _, request in server.requests] == ["services/web", ""]
     assert len(assignment_files(checkout)) == 2
 
 
 async def test_ci_system_states_pipeline_part_and_key(checkout: Checkout, server: StubServer) -> None:
     checkout.variables |= GITLAB
-    ended = await checkout.execute("split", "--variant", "os:linux", stdin=lines(*ITEMS))
+    ended = await checkout.invoke("split", "--variant", "os:linux", stdin=lines(*ITEMS))
     assert ended.code == 0
     path, request = server.requests[0]
     assert path == "/v1/splits/test%20os%3Alinux"
@@ -220,7 +220,7 @@ async def test_items_are_split_by_name_without_the_server(name: str, checkout: C
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
 async def test_server_that_refuses_the_job_splits_nothing(status: int, checkout: Checkout, server: StubServer) -> None:
     server.refusal = status, {"error": {"code": "unauthorized", "message": "the reason", "param": None}}
-    ended = await checkout.execute("split", *OPTIONS, stdin=lines(*ITEMS))
+    ended = await checkout.invoke("split", *OPTIONS, stdin=lines(*ITEMS))
     assert ended.code == 0
     assert ended.stdout.decode().splitlines() == select_by_name(ITEMS, 4, 2)
     assert "split by name, because the reason" in ended.stderr
@@ -237,15 +237,15 @@ async def test_rejected_items_are_an_error(status: int, code: int, checkout: Che
 
 async def test_same_job_gets_the_same_items_without_a_request(checkout: Checkout, server: StubServer) -> None:
     checkout.variables |= GITLAB
-    first = await checkout.execute("split", stdin=lines(*ITEMS))
-    again = await checkout.execute("split", stdin=lines(*reversed(ITEMS)))
+    first = await checkout.invoke("split", stdin=lines(*ITEMS))
+    again = await checkout.invoke("split", stdin=lines(*reversed(ITEMS)))
     assert again.stdout == first.stdout
     assert len(server.requests) == 1
     for options in (("--index", "1"), ("--total", "3"), ("--unit", "case"), ("--variant", "os:linux"), ()):
         items = ITEMS[1:] if not options else ITEMS
-        await checkout.execute("split", *options, stdin=lines(*items))
+        await checkout.invoke("split", *options, stdin=lines(*items))
     checkout.variables["CI_JOB_ID"] = "72"
-    await checkout.execute("split", stdin=lines(*ITEMS[1:]))
+    await checkout.invoke("split", stdin=lines(*ITEMS[1:]))
     assert len(server.requests) == 7
     assert len(assignment_files(checkout)) == 2  # a variant has a key of its own
 
@@ -320,13 +320,13 @@ def test_missing_options_are_usage_errors(
 
 async def test_job_without_parallel_jobs_has_the_only_part(checkout: Checkout) -> None:
     checkout.variables |= {"CIRCLECI": "true", "CIRCLE_PIPELINE_ID": "p", "CIRCLE_NODE_TOTAL": "1"}
-    ended = await checkout.execute("split", stdin=lines(*ITEMS))
+    ended = await checkout.invoke("split", stdin=lines(*ITEMS))
     assert ended.stdout.decode().splitlines() == sorted(ITEMS)
 
 
 async def report(checkout: Checkout, *options: str, content: bytes = JUNIT) -> Any:
     checkout.write("junit.xml", content)
-    return await checkout.execute("report", "junit.xml", *options)
+    return await checkout.invoke("report", "junit.xml", *options)
 
 
 async def test_report_states_the_assignments_of_its_job(checkout: Checkout, server: StubServer) -> None:
@@ -354,14 +354,14 @@ async def test_assignment_of_another_job_is_not_sent(
     changed: dict[str, str], checkout: Checkout, server: StubServer
 ) -> None:
     checkout.variables |= GITLAB
-    await checkout.execute("split", stdin=lines(*ITEMS))
+    await checkout.invoke("split", stdin=lines(*ITEMS))
     checkout.variables |= changed
     assert (await report(checkout, "--pipeline")).code == 0
     assert server.assignments == []
 
 
 async def test_assignment_of_another_run_is_not_sent(checkout: Checkout, server: StubServer) -> None:
-    await checkout.execute("split", *OPTIONS, stdin=lines(*ITEMS))
+    await checkout.invoke("split", *OPTIONS, stdin=lines(*ITEMS))
     assert (await report(checkout, "--run-id", "run_2")).code == 0
     assert server.assignments == []
     assert (await report(checkout, "--run-id", "run_1")).code == 0
@@ -370,9 +370,9 @@ async def test_assignment_of_another_run_is_not_sent(checkout: Checkout, server:
 
 async def test_later_job_replaces_the_file(checkout: Checkout, server: StubServer) -> None:
     checkout.variables |= GITLAB
-    await checkout.execute("split", stdin=lines(*ITEMS))
+    await checkout.invoke("split", stdin=lines(*ITEMS))
     checkout.variables |= {"CI_JOB_NAME": "test 3/4", "CI_NODE_INDEX": "3", "CI_JOB_ID": "72"}
-    await checkout.execute("split", stdin=lines(*ITEMS))
+    await checkout.invoke("split", stdin=lines(*ITEMS))
     assert (await report(checkout, "--pipeline")).code == 0
     assert [assignment["index"] for assignment in server.assignments] == [3]
 
@@ -380,7 +380,7 @@ async def test_later_job_replaces_the_file(checkout: Checkout, server: StubServe
 async def test_files_of_one_key_are_one_assignment(checkout: Checkout, server: StubServer) -> None:
     files = []
     for number in ("1", "2"):
-        await checkout.execute("split", "--run-id", "r", "--total", "4", "--index", number, stdin=lines(*ITEMS))
+        await checkout.invoke("split", "--run-id", "r", "--total", "4", "--index", number, stdin=lines(*ITEMS))
         (document,) = assignment_files(checkout)
         files += ["--split", checkout.write(f"{number}.json", json.dumps(document))]
     assert (await report(checkout, "--run-id", "r", *files)).code == 0
@@ -398,13 +398,13 @@ async def test_unreadable_file_is_a_warning(checkout: Checkout, server: StubServ
 
 async def test_report_can_state_the_files_of_other_jobs(checkout: Checkout, server: StubServer) -> None:
     checkout.variables |= GITLAB
-    await checkout.execute("split", stdin=lines(*ITEMS))
+    await checkout.invoke("split", stdin=lines(*ITEMS))
     next((checkout.folder / ".zof-results" / "splits").glob("*.json")).rename(checkout.folder / "part.json")
     checkout.variables |= {"CI_JOB_ID": "80", "CI_JOB_NAME": "collect"}
     assert (await report(checkout, "--pipeline", "--split", "part.json")).code == 0
     assert [assignment["index"] for assignment in server.assignments] == [2]
     checkout.variables["CI_PIPELINE_ID"] = "8"
-    ended = await report(checkout, "--pipeline", "--split", "part.json")
+    ended = await checkout.execute("report", "junit.xml", "--pipeline", "--split", "part.json")
     assert ended.code == 1
     assert "--split: part.json contains no assignment of this project and of this pipeline or run" in ended.stderr
 
@@ -413,7 +413,7 @@ async def test_report_can_state_the_files_of_other_jobs(checkout: Checkout, serv
 async def test_job_without_items_can_have_no_results(
     items: tuple[str, ...], checkout: Checkout, server: StubServer
 ) -> None:
-    await checkout.execute("split", *OPTIONS, stdin=lines(*items))
+    await checkout.invoke("split", *OPTIONS, stdin=lines(*items))
     assert (await report(checkout, "--run-id", "run_1", *LABELS, content=EMPTY)).code == 0
     path = server.requests[-1][0]
     assert ("allow_empty=true" in path) is (len(items) == 1)
@@ -421,5 +421,5 @@ async def test_job_without_items_can_have_no_results(
 
 
 async def test_help_is_at_most_80_columns_wide(checkout: Checkout) -> None:
-    ended = await checkout.execute("split", "--help")
+    ended = await checkout.invoke("split", "--help")
     assert max(map(len, ended.stdout.decode().splitlines())) <= 80

@@ -1,15 +1,21 @@
 """Executions of `zof-results run` in a process of its own, as in a CI job."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
+from click.testing import CliRunner
+
+from service.client.__main__ import client
 from tests.gates.excusing import Jobs
 
 TIMEOUT_S: Final = 60
@@ -75,6 +81,19 @@ class Checkout:
         """Execute a command of the client."""
         process = self.start(**self.client(*arguments))
         return await asyncio.to_thread(self.finish, process, stdin)
+
+    async def invoke(self, *arguments: str, stdin: bytes = b"") -> Execution:
+        """Execute a command of the client in this process, which saves the start of an interpreter.
+
+        Errors of the client have no message here: the entry point of the process prints it.
+        """
+        return await asyncio.to_thread(self._invoke, arguments, stdin)
+
+    def _invoke(self, arguments: Sequence[str], stdin: bytes) -> Execution:
+        process = self.client(*arguments)
+        with contextlib.chdir(process["cwd"]), patch.dict(os.environ, process["env"], clear=True):
+            result = CliRunner().invoke(client, arguments, input=stdin)
+        return Execution(result.exit_code, result.stdout_bytes, result.stderr)
 
     async def run(self, *arguments: str, stdin: bytes = b"") -> Execution:
         return await asyncio.to_thread(self.finish, self.start(*arguments), stdin)
