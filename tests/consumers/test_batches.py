@@ -74,7 +74,7 @@ class Batches:
             self.ends[number].set_exception(error)
         else:
             self.ends[number].set_result(None)
-        await asyncio.wait_for(self.changed.wait(), 1)
+        await asyncio.wait_for(self.changed.wait(), 10)
 
     def acknowledged(self) -> list[tuple[str, bool]]:
         found: Any = self.started.take_finished()
@@ -119,6 +119,6 @@ async def test_batch_after_a_failed_one_is_not_acknowledged_with_it(batches: Bat
 async def test_canceled_batch_is_a_loss_of_the_consumer(batches: Batches) -> None:
     """The library cancels the calls of a connection that it closes."""
     batches.ends[0].cancel()
-    await asyncio.wait_for(batches.changed.wait(), 1)
+    await asyncio.wait_for(batches.changed.wait(), 10)
     with pytest.raises(ConsumerLost):
         batches.acknowledged()

@@ -88,16 +88,16 @@ async def few_lookup_threads(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[N
 async def test_unanswered_lookups_delay_no_other_webhook_and_no_reconnect(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver, "_TIMEOUT_S", 2.0)  # the dispatcher waits for its attempts when it stops
+    monkeypatch.setattr(resolver, "_TIMEOUT_S", 4.0)  # the dispatcher waits for its attempts when it stops
     async with receiving() as healthy, name_server() as server:
         for number in range(LOOKUP_THREADS * 2):
             await add_webhook(store, f"http://h{number}{_HANGING}/hook", ("run.failed",))
         await add_webhook(store, healthy.url.replace("127.0.0.1", "localhost"), ("run.completed",))
         async with dispatching(store, name_servers=[server.address]):
             await store.ingest(run_event(status="failed"))
-            await until(lambda: _has_queried(server), "the lookups", 3)
-            await until(lambda: _has_received(healthy.received), "the delivery to the healthy webhook", 3)
-            async with asyncio.timeout(3):
+            await until(lambda: _has_queried(server), "the lookups", 6)
+            await until(lambda: _has_received(healthy.received), "the delivery to the healthy webhook", 6)
+            async with asyncio.timeout(6):
                 port = urlsplit(database_url).port
                 await (await asyncpg.connect(database_url, host="localhost", port=port)).close()
 

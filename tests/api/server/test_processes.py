@@ -128,7 +128,7 @@ async def test_throttled_upload_survives_sigterm(database_url: str, tmp_path: Pa
             assert not await served.responds()
             assert not sending.done()
             assert (await sending)["status"] == "queued"
-            assert await asyncio.wait_for(served.parent.wait(), 3) == 0
+            assert await asyncio.wait_for(served.parent.wait(), 10) == 0
 
 
 async def throttled_report(duration_s: float) -> AsyncIterator[bytes]:
