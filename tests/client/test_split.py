@@ -421,5 +421,5 @@ async def test_job_without_items_can_have_no_results(
 
 
 async def test_help_is_at_most_80_columns_wide(checkout: Checkout) -> None:
-    ended = await checkout.invoke("split", "--help")
+    ended = await checkout.execute("split", "--help")
     assert max(map(len, ended.stdout.decode().splitlines())) <= 80

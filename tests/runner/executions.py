@@ -1,4 +1,4 @@
-"""Executions of `zof-results run` in a process of its own, as in a CI job."""
+"""Executions of commands of the client with the folder and the variables of a CI job."""
 
 import asyncio
 import contextlib
@@ -78,20 +78,20 @@ class Checkout:
         return subprocess.Popen(**{**self.command(*arguments), **pipes, "preexec_fn": heed_signals, **options})
 
     async def execute(self, *arguments: str, stdin: bytes = b"") -> Execution:
-        """Execute a command of the client."""
+        """Execute a command of the client in a process of its own."""
         process = self.start(**self.client(*arguments))
         return await asyncio.to_thread(self.finish, process, stdin)
 
     async def invoke(self, *arguments: str, stdin: bytes = b"") -> Execution:
-        """Execute a command of the client in this process, which saves the start of an interpreter.
+        """Execute a command of the client in this process, without the start of an interpreter.
 
-        Errors of the client have no message here: the entry point of the process prints it.
+        `stderr` lacks the message of a ClientError, because only the entry point of a process prints it.
         """
         return await asyncio.to_thread(self._invoke, arguments, stdin)
 
     def _invoke(self, arguments: Sequence[str], stdin: bytes) -> Execution:
-        process = self.client(*arguments)
-        with contextlib.chdir(process["cwd"]), patch.dict(os.environ, process["env"], clear=True):
+        variables = self.client(*arguments)["env"]
+        with contextlib.chdir(self.folder), patch.dict(os.environ, variables, clear=True):
             result = CliRunner().invoke(client, arguments, input=stdin)
         return Execution(result.exit_code, result.stdout_bytes, result.stderr)
 
